@@ -1,0 +1,1 @@
+//! Configuration: raw to typed, every error at once.

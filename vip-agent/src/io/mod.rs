@@ -1,0 +1,1 @@
+//! What touches the system. A file here may import pure modules, never a sibling.
