@@ -211,9 +211,13 @@ proptest! {
                 Some(net) => {
                     prop_assert_eq!(net.addr(), address);
                     prop_assert!(net.prefix_len() > 0);
-                    prop_assert!(net.prefix_len() <= if address.is_ipv4() { 32 } else { 128 });
+                    let most = if address.is_ipv4() { 32 } else { 128 };
+                    prop_assert!(net.prefix_len() <= most);
                 }
-                None => prop_assert!(matches!(note, Some(Note::NoInterface { .. })) && !there),
+                None => {
+                    let unknown = matches!(note, Some(Note::NoInterface { .. }));
+                    prop_assert!(unknown && !there);
+                }
             }
         }
     }

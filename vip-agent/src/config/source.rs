@@ -4,6 +4,7 @@
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use serde_saphyr::{Error, Options, UserMessageFormatter, options::DuplicateKeyPolicy};
 
 use super::{
     key::{Key, OF_KUBERNETES, closest},
@@ -184,43 +185,19 @@ pub(super) struct File(Map<String, Value>);
 impl File {
     /// Reads the text; its unknown keys are problems. An empty file sets nothing.
     pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Self {
-        let mut options = serde_saphyr::Options::default();
-        options.with_snippet = false;
-        if text.trim().is_empty() {
-            return Self::default();
-        }
-        let map = match serde_saphyr::from_str_with_options::<Value>(text, options) {
-            Ok(Value::Null) => Map::new(),
-            Ok(Value::Object(map)) => map,
-            Ok(value) => {
-                problems.push(Problem::new(
-                    "file",
-                    kind(&value),
-                    "the file holds no mapping of keys to values",
-                    "begin with lines like `interfaces: [eth0]`",
-                ));
-                Map::new()
-            }
+        let file = Self(match parse(text, DuplicateKeyPolicy::Error) {
+            Ok(map) => map,
             Err(error) => {
-                let at = error.location().map_or_else(
-                    || "file".to_owned(),
-                    |at| format!("file:{}:{}", at.line(), at.column()),
-                );
-                let line = error.location().and_then(|at| {
-                    let index = usize::try_from(at.line()).ok()?.checked_sub(1)?;
-                    text.lines().nth(index)
-                });
-                problems.push(Problem::new(
-                    at,
-                    line.unwrap_or_default().trim(),
-                    format!("not YAML as it is read here: {error}"),
-                    "correct the line: spaces for indentation, each key once, texts with special \
-                     characters in quotes",
-                ));
-                Map::new()
+                problems.push(syntax(text, &error));
+                // A key given twice hides no error of the other keys.
+                match *error {
+                    Error::DuplicateMappingKey { .. } => {
+                        parse(text, DuplicateKeyPolicy::LastWins).unwrap_or_default()
+                    }
+                    _ => Map::new(),
+                }
             }
-        };
-        let file = Self(map);
+        });
         file.refuse_unknown(problems);
         file
     }
@@ -258,4 +235,38 @@ impl File {
         }
         (!value.is_null()).then(|| Given::yaml(key.path(), value))
     }
+}
+
+fn parse(text: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Map<String, Value>, Box<Error>> {
+    let mut options = Options::default();
+    options.duplicate_keys = duplicate_keys;
+    options.with_snippet = false;
+    // What is written is what is shown: `no` and `032` stay texts.
+    options.strict_booleans = true;
+    options.leading_zero_numbers_as_strings = true;
+    options.underscored_numbers_as_strings = true;
+    if text.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    serde_saphyr::from_str_with_options::<Option<Map<String, Value>>>(text, options)
+        .map(Option::unwrap_or_default)
+        .map_err(Box::new)
+}
+
+fn syntax(text: &str, error: &Error) -> Problem {
+    let place = error.location();
+    let line = place
+        .and_then(|at| usize::try_from(at.line()).ok()?.checked_sub(1))
+        .and_then(|index| text.lines().nth(index));
+    let field = place.map_or_else(
+        || "file".to_owned(),
+        |at| format!("file:{}:{}", at.line(), at.column()),
+    );
+    Problem::new(
+        field,
+        line.unwrap_or_default().trim(),
+        error.render_with_formatter(&UserMessageFormatter),
+        "correct the line: a mapping of keys, each once, indented by spaces, texts with special \
+         characters in quotes",
+    )
 }

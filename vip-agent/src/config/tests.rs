@@ -245,8 +245,10 @@ fn what_is_no_yaml_is_an_error_with_its_line() {
     let places = places(reading.errors());
     assert!(places.iter().any(|(field, _)| field.starts_with("file:")));
     assert!(places.contains(&place("XVIP_ATTACH", "xdp")), "{places:?}");
-    assert_eq!(errors("node: a\nnode: b").len(), 1, "a key given twice");
-    assert_eq!(errors("- a"), [place("file", "a list")]);
+    assert_eq!(errors("- a"), [place("file:1:1", "- a")]);
+    let twice = errors("node: a\nnode: b\nattach: xdp");
+    let expected = [place("file:2:1", "node: b"), place("attach", "xdp")];
+    assert_eq!(twice, expected, "a key given twice");
 }
 
 #[test]
@@ -269,6 +271,7 @@ fn the_prefix_is_read_from_every_source_alike() {
         ("64", [Some(32), Some(64)]),
         ("32,128", [Some(32), Some(128)]),
         ("/24, /64", [Some(24), Some(64)]),
+        ("024", [Some(24), Some(128)]),
         ("auto,64", [Some(32), Some(64)]),
     ] {
         let quoted = format!("prefix: \"{text}\"");
