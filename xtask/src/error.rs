@@ -34,6 +34,10 @@ pub(crate) enum Error {
     IncompleteKernel { package: PathBuf, what: String },
     #[error("apt shows no source of Debian's main archive")]
     NoArchive,
+    #[error("the VM was still running after {0} s")]
+    Hung(u64),
+    #[error("the VM ended without a result")]
+    NoResult,
     #[error("something failed; see the summary")]
     Tests,
 }

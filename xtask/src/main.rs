@@ -10,6 +10,7 @@ mod command;
 mod error;
 mod load_object;
 mod setup;
+mod tally;
 mod test;
 mod test_kernels;
 mod workspace;

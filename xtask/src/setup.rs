@@ -51,7 +51,7 @@ impl Purpose {
                 "ethtool",
                 "libcap2-bin",
             ],
-            Self::Kernels => &["busybox-static", "qemu-system-x86", "xz-utils", "libc6-dev"],
+            Self::Kernels => &["qemu-system-x86", "xz-utils", "libc6-dev"],
             Self::Arm64 => &[
                 "libstd-rust-web-dev:arm64",
                 "gcc-aarch64-linux-gnu",
