@@ -86,8 +86,8 @@ const MODULES: [&str; 7] = [
 
 pub(crate) fn run(args: Args) -> Result<(), Error> {
     let mut tally = Tally::default();
-    for (name, result) in boot_all(args.only.as_deref()) {
-        match result {
+    for name in names().filter(|name| args.only.as_ref().is_none_or(|part| name.contains(part))) {
+        match boot(name) {
             Ok(counts) => tally += counts,
             Err(error) => {
                 println!("{name}: {error}");
@@ -102,16 +102,15 @@ pub(crate) fn run(args: Args) -> Result<(), Error> {
     Ok(())
 }
 
-/// Boots one kernel after the other: emulation leaves no processor free for two.
-pub(crate) fn boot_all(only: Option<&str>) -> Vec<(&'static str, Result<Tally, Error>)> {
-    KERNELS
-        .iter()
-        .filter(|kernel| only.is_none_or(|part| kernel.name.contains(part)))
-        .map(|kernel| (kernel.name, boot(kernel)))
-        .collect()
+/// Names of the kernels, one to boot after the other: emulation leaves no processor free for two.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    KERNELS.iter().map(|kernel| kernel.name)
 }
 
-fn boot(kernel: &Kernel) -> Result<Tally, Error> {
+/// Prepares and boots the kernel called `name`, and gives what the guest counted.
+pub(crate) fn boot(name: &str) -> Result<Tally, Error> {
+    let found = KERNELS.iter().find(|kernel| kernel.name == name);
+    let kernel = found.ok_or_else(|| Error::NoKernel(name.to_owned()))?;
     let purposes: &[Purpose] = match kernel.arch {
         Arch::Amd64 => &[Purpose::Kernels],
         Arch::Arm64 => &[Purpose::Kernels, Purpose::Ebpf, Purpose::Arm64],
