@@ -1,6 +1,7 @@
 //! xvip's agent as a library: pure modules, an `io` folder, and the driver that joins them.
 
 pub mod cli;
+pub mod binding;
 pub mod config;
 pub mod host;
 pub mod io;

@@ -1,1 +1,3 @@
 //! What touches the system. A file here may import pure modules, never a sibling.
+
+pub mod netlink;
