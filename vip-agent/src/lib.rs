@@ -1,6 +1,8 @@
 //! xvip's agent as a library: pure modules, an `io` folder, and the driver that joins them.
 
+pub mod announce;
 pub mod config;
+pub mod frame;
 pub mod host;
 pub mod io;
 pub mod vip;
