@@ -1,8 +1,12 @@
 //! xvip's agent as a library: pure modules, an `io` folder, and the driver that joins them.
 
 pub mod announce;
+pub mod cli;
 pub mod config;
+pub mod event;
 pub mod frame;
 pub mod host;
 pub mod io;
+pub mod metrics;
+pub mod status;
 pub mod vip;

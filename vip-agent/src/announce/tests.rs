@@ -90,7 +90,7 @@ fn without_an_own_ipv4_address_there_is_no_third_form() {
     announcer.set_link(1, Some(sender));
     announcer.start(v4(1, 1));
     let sent = run(&mut announcer, &mut s(0), s(30));
-    assert_eq!(times(&sent, Form::RequestFromVip), []);
+    assert!(times(&sent, Form::RequestFromVip).is_empty());
     assert_eq!(times(&sent, Form::Request), [0, 1, 2, 4, 8]);
 }
 

@@ -1,0 +1,4 @@
+//! The command line, one file per subcommand.
+
+pub mod output;
+pub mod status;
