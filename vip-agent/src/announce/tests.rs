@@ -269,7 +269,7 @@ proptest! {
         // VIPs whose first frame is owed, in the order of their turn, and all that are started.
         let (mut owed, mut started) = (Vec::new(), BTreeSet::new());
         for op in ops {
-            let key = |number: u16| if number % 2 == 0 { v4(number, 1) } else { v6(number, 1) };
+            let key = |number: u16| if number.is_multiple_of(2) { v4(number, 1) } else { v6(number, 1) };
             match op {
                 Op::Start(number) => {
                     if announcer.start(key(number)) {
