@@ -2,7 +2,13 @@
 
 pub mod cli;
 pub mod binding;
+pub mod announce;
+pub mod cli;
 pub mod config;
+pub mod event;
+pub mod frame;
 pub mod host;
 pub mod io;
+pub mod metrics;
+pub mod status;
 pub mod vip;
