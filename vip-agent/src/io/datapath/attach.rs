@@ -270,15 +270,11 @@ impl Datapath {
 
     /// What runs on an interface, ours and others'.
     pub fn position(&self, ifindex: IfIndex) -> io::Result<Position> {
-        let link_of = |hook| links::open(&self.pins.link(ifindex, hook));
         let mut position = Position::default();
-
-        let ours: Vec<u32> = [link_of(Hook::Xdp)?, link_of(Hook::XdpGeneric)?]
-            .into_iter()
-            .flatten()
-            .filter(|(_, info)| info.ifindex == ifindex)
-            .map(|(_, info)| info.program)
-            .collect();
+        let mut ours = Vec::new();
+        for hook in [Hook::Xdp, Hook::XdpGeneric] {
+            ours.extend(self.link(ifindex, hook)?.map(|link| link.program));
+        }
         for program in clsact::xdp_programs(ifindex)? {
             position.xdp.push(Seat {
                 program,
@@ -286,29 +282,37 @@ impl Datapath {
                 ours: ours.contains(&program),
             });
         }
-        for hook in [Hook::TcIn, Hook::TcOut] {
-            let link = link_of(hook)?.map(|(_, info)| info.id);
-            let chain = match hook {
-                Hook::TcOut => &mut position.tc_out,
-                _ => &mut position.tc_in,
-            };
-            for (program, id) in tcx::programs(ifindex, hook)?.unwrap_or_default() {
-                chain.push(Seat {
-                    program,
-                    name: None,
-                    ours: Some(id) == link,
-                });
-            }
-            // Classic filters run behind all of tcx.
-            for filter in clsact::filters(ifindex, hook)? {
-                chain.push(Seat {
-                    program: filter.program,
-                    ours: filter.is_ours(),
-                    name: filter.name.or(Some(filter.kind)),
-                });
-            }
-        }
+        position.tc_in = self.tc_chain(ifindex, Hook::TcIn)?;
+        position.tc_out = self.tc_chain(ifindex, Hook::TcOut)?;
         Ok(position)
+    }
+
+    fn tc_chain(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Vec<Seat>> {
+        let link = self.link(ifindex, hook)?.map(|link| link.id);
+        let tcx = tcx::programs(ifindex, hook)?.unwrap_or_default();
+        let mut chain: Vec<Seat> = tcx
+            .into_iter()
+            .map(|(program, id)| Seat {
+                program,
+                name: None,
+                ours: Some(id) == link,
+            })
+            .collect();
+        // Classic filters run behind all of tcx.
+        for filter in clsact::filters(ifindex, hook)? {
+            chain.push(Seat {
+                program: filter.program,
+                ours: filter.is_ours(),
+                name: filter.name.or(Some(filter.kind)),
+            });
+        }
+        Ok(chain)
+    }
+
+    /// The pinned link of a hook, as long as it is attached.
+    fn link(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Option<bpf::LinkInfo>> {
+        let link = links::open(&self.pins.link(ifindex, hook))?.map(|(_, info)| info);
+        Ok(link.filter(|link| link.ifindex == ifindex))
     }
 
     /// Whether our programs are there and run before all others in tc; takes the place back
@@ -328,9 +332,6 @@ impl Datapath {
             match self.rank(ifindex, hook).map_err(failed)? {
                 None => standing.gone.push(hook),
                 Some(0) => {}
-                // XDP runs one program in the driver; whoever is there beside ours, offloaded
-                // or generic, is at another place.
-                Some(_) if hook.is_xdp() => {}
                 Some(_) if !limit.take(now) => standing.behind.push(hook),
                 Some(_) => {
                     self.move_first(ifindex, hook)?;
@@ -344,10 +345,24 @@ impl Datapath {
         Ok(standing)
     }
 
-    /// How many programs run before ours; `None` where ours is gone.
+    /// How many programs run before ours; `None` where ours is gone. Asked every second, so it
+    /// looks at no more than it has to.
     fn rank(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Option<usize>> {
-        let position = self.position(ifindex)?;
-        Ok(position.at(hook).iter().position(|seat| seat.ours))
+        if hook.is_xdp() {
+            // The driver runs one program at most.
+            return Ok(self.link(ifindex, hook)?.map(|_| 0));
+        }
+        let chain = match self.tc {
+            TcApi::Clsact => self.tc_chain(ifindex, hook)?,
+            TcApi::Tcx => {
+                let Some(link) = self.link(ifindex, hook)? else {
+                    return Ok(None);
+                };
+                let chain = tcx::programs(ifindex, hook)?.unwrap_or_default();
+                return Ok(chain.iter().position(|(_, id)| *id == link.id));
+            }
+        };
+        Ok(chain.iter().position(|seat| seat.ours))
     }
 
     fn move_first(&mut self, ifindex: IfIndex, hook: Hook) -> Result<(), AttachError> {
@@ -357,11 +372,9 @@ impl Datapath {
             return clsact::move_first(ifindex, hook, program).map_err(failed);
         }
         let path = self.pins.link(ifindex, hook);
-        let runs = links::open(&path)
-            .map_err(failed)?
-            .map(|(_, info)| info.program);
+        let runs = self.link(ifindex, hook).map_err(failed)?;
         let ours = bpf::program_id(self.program(hook.program())?).map_err(failed)?;
-        if runs == Some(ours) {
+        if runs.is_some_and(|link| link.program == ours) {
             reload(&mut self.ebpf, hook.program())?;
         }
         let program = self.program(hook.program())?;
@@ -389,3 +402,29 @@ impl Datapath {
 
 /// End of the name of the directory that says: the clsact qdisc of this interface is ours.
 pub(super) const QDISC_MARK: &str = "-qdisc";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_xdp_say_what_to_do_and_those_of_tc_are_not_mistaken_for_them() {
+        let of = |hook, errno| AttachError::of(hook, io::Error::from_raw_os_error(errno));
+        for errno in [libc::EBUSY, libc::EEXIST] {
+            assert!(matches!(of(Hook::Xdp, errno), AttachError::ForeignXdp));
+            assert!(matches!(of(Hook::TcOut, errno), AttachError::Kernel(_)));
+        }
+        assert!(matches!(of(Hook::Xdp, libc::ERANGE), AttachError::Mtu));
+        assert!(matches!(
+            of(Hook::TcIn, libc::ERANGE),
+            AttachError::Kernel(_)
+        ));
+        assert!(matches!(
+            of(Hook::XdpGeneric, libc::EOPNOTSUPP),
+            AttachError::Unsupported
+        ));
+        for hook in Hook::ALL {
+            assert!(matches!(of(hook, libc::ENODEV), AttachError::Gone));
+        }
+    }
+}

@@ -53,12 +53,9 @@ pub fn cleanup(pin_dir: &Path) -> io::Result<Vec<Removed>> {
             removed.push(Removed::Link(path));
         }
     }
-    for interface in nix::net::if_::if_nameindex()?.iter() {
-        let ifindex = interface.index();
-        for hook in [Hook::TcIn, Hook::TcOut] {
-            if clsact::remove(ifindex, hook)? {
-                removed.push(Removed::Filter(ifindex, hook));
-            }
+    for (ifindex, hook) in clsact::interfaces()? {
+        if clsact::remove(ifindex, hook)? {
+            removed.push(Removed::Filter(ifindex, hook));
         }
     }
     for name in names(&pins.links())? {

@@ -246,6 +246,22 @@ fn write(ifindex: IfIndex, hook: Hook, program: BorrowedFd<'_>, handle: u32) -> 
     Ok(())
 }
 
+/// Where in this network namespace we have filters.
+pub(super) fn interfaces() -> io::Result<Vec<(IfIndex, Hook)>> {
+    let mut found = Vec::new();
+    for interface in nix::net::if_::if_nameindex()?.iter() {
+        for hook in [Hook::TcIn, Hook::TcOut] {
+            if filters(interface.index(), hook)?
+                .iter()
+                .any(Filter::is_ours)
+            {
+                found.push((interface.index(), hook));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Removes our filters of one direction; whether there were any.
 pub(super) fn remove(ifindex: IfIndex, hook: Hook) -> io::Result<bool> {
     let mut removed = false;

@@ -16,7 +16,11 @@ mod object;
 mod tables;
 mod tcx;
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+};
 
 use aya::Ebpf;
 pub use aya_log::Level;
@@ -89,11 +93,15 @@ impl Datapath {
         &self.attached
     }
 
-    /// Interfaces on which something of ours is pinned, by whichever process: what is not
-    /// attached again after a start is to be detached.
-    pub fn pinned(&self) -> io::Result<Vec<(IfIndex, Hook)>> {
+    /// Where programs of ours are attached, by whichever process: what is not attached again
+    /// after a start is to be detached.
+    pub fn present(&self) -> io::Result<BTreeSet<(IfIndex, Hook)>> {
         let names = object::names(&self.pins.links())?;
-        Ok(names.iter().filter_map(|name| Hook::parse(name)).collect())
+        let mut present: BTreeSet<_> = names.iter().filter_map(|name| Hook::parse(name)).collect();
+        if self.tc == TcApi::Clsact {
+            present.extend(clsact::interfaces()?);
+        }
+        Ok(present)
     }
 
     /// Removes the pins of interfaces that are gone. Returns their names.
