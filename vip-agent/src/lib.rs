@@ -4,6 +4,7 @@ pub mod cli;
 pub mod binding;
 pub mod announce;
 pub mod cli;
+pub mod attachment;
 pub mod config;
 pub mod event;
 pub mod frame;

@@ -3,3 +3,5 @@
 pub mod netlink;
 pub mod http;
 pub mod packet_socket;
+pub mod datapath;
+pub mod lock;
