@@ -1,9 +1,8 @@
-//! Subcommands, one file each.
-
-pub mod check;
-pub mod flags;
-pub mod output;
 //! The command line, one file per subcommand.
 
+pub mod check;
+pub mod cleanup;
+pub mod flags;
 pub mod output;
+pub mod run;
 pub mod status;

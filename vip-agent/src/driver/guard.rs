@@ -82,8 +82,12 @@ impl Driver {
             (false, config::Attach::Tc) => config::Attach::Tc,
             (false, _) => config::Attach::Auto,
         };
-        let rxvlan = offload::rxvlan(&link.name);
         let ifindex = link.ifindex;
+        let mut uppers = self.host.links.values().filter(|upper| upper.lower == Some(ifindex));
+        let rxvlan = match uppers.any(|upper| upper.vlan_id.is_some()) {
+            true => offload::rxvlan(&link.name),
+            false => Some(false),
+        };
         let guard = match choose(link, &self.host, wanted, ignored, rxvlan) {
             Choice::Skip(_) => {
                 self.unguard(ifindex);
