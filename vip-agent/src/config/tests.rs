@@ -586,7 +586,9 @@ mod kube_vip {
         };
         assert_eq!(field, "vip_interfce");
         assert!(message.contains("`vip_interface`"), "{message}");
-        assert_eq!(warned("vip_startleader", "true").len(), 1);
+        for name in ["vip_startleader", "mpbgp_ipv4", "config_file"] {
+            assert_eq!(warned(name, "true").len(), 1, "{name}");
+        }
         assert_eq!(warned("unrelated", "true"), []);
     }
 
