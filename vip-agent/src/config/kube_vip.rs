@@ -114,9 +114,8 @@ const REPLACED: [(&str, &str); 23] = [
 ];
 
 /// Names whose feature is not here, with the name of the feature. `*` ends a common beginning.
-const REFUSED: [(&str, &str); 18] = [
+const REFUSED: [(&str, &str); 14] = [
     ("bgp_*", "BGP"),
-    ("mpbgp_*", "BGP"),
     ("zebra_*", "BGP by Zebra"),
     ("vip_routingtable*", "announcing by a routing table"),
     ("vip_wireguard", "WireGuard"),
@@ -130,13 +129,10 @@ const REFUSED: [(&str, &str); 18] = [
     ("dns_mode", "an address by DNS"),
     ("vip_ddns", "an address by DHCP and dynamic DNS"),
     ("mirror_dest_interface", "mirroring"),
-    ("vip_routingprotocol", "announcing by a routing table"),
-    ("vip_cleanroutingtable", "announcing by a routing table"),
-    ("vip_interfaceloglobal", "VIPs on the loopback interface"),
 ];
 
 /// Beginnings of names that only kube-vip uses.
-const BEGINNINGS: [&str; 4] = ["vip_", "cp_", "svc_", "lb_"];
+const BEGINNINGS: [&str; 5] = ["vip_", "cp_", "svc_", "lb_", "mpbgp_"];
 
 /// kube-vip's part of the environment. An empty variable counts as not set, as there.
 #[derive(Debug, Default)]
