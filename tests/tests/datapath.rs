@@ -15,7 +15,7 @@ use std::{
         unix::fs::PermissionsExt,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -30,8 +30,8 @@ use vip_agent::{
     attachment::{Mode, RestoreLimit},
     io::{
         datapath::{
-            AttachError, AttachType, CheckError, Datapath, DatapathError, FIRST, Hook, MAPS, Pins,
-            Position, ProgramType, Records, Slots, Tables, TcApi, boottime_ns, cleanup,
+            AttachError, AttachType, CheckError, Datapath, DatapathError, FIRST, Hook, Level, MAPS,
+            Pins, Position, ProgramType, Records, Slots, Tables, TcApi, boottime_ns, cleanup,
             create_link, load_constant_program, prerequisites,
         },
         lock::{AgentLock, LockError},
@@ -789,6 +789,81 @@ fn the_ring_buffers_open_and_wait() {
             assert!(traced.try_next().is_none());
             let wait = tokio::time::timeout(Duration::from_millis(20), events.next());
             assert!(wait.await.is_err(), "nothing has happened");
+        });
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_conflict_arrives_as_an_event_and_the_vip_is_counted() {
+    const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+    const COUNTER: u32 = 5;
+    bed(|bed| {
+        let mut datapath = bed.open();
+        datapath.attach(bed.eth, &[Mode::Tc]).unwrap();
+        let live = LeaseSlot {
+            deadline_boot_ns: FOREVER,
+            confirmed_boot_ns: FOREVER,
+            epoch: 3,
+        };
+        let slots = Slots::open(datapath.pins()).unwrap();
+        slots.set(SLOT_SESSION, live);
+        let mut tables = Tables::open(datapath.pins()).unwrap();
+        let key = VipKey::new(VIP.into(), bed.eth);
+        let entry = VipEntry {
+            mac: [2, 0, 0, 0, 0, 1],
+            slot: SLOT_SESSION,
+            epoch: live.epoch,
+            counter: COUNTER,
+            ..VipEntry::default()
+        };
+        tables.vips.upsert(key, entry).unwrap();
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let event = runtime.unwrap().block_on(async {
+            let mut events = Records::events(datapath.pins()).unwrap();
+            run("ip", &format!("addr add {VIP}/24 dev peer"));
+            let rival = ["-U", "-c", "1", "-i", "peer", "192.0.2.100"];
+            let rival = Command::new("arping")
+                .args(rival)
+                .stdout(Stdio::null())
+                .spawn();
+            let event = tokio::time::timeout(Duration::from_secs(5), events.next()).await;
+            rival.unwrap().wait().unwrap();
+            event
+        });
+        let event = event.expect("an event within the time").unwrap();
+        assert_eq!(event.key, key);
+        let conflicts = tables.vip_counters(COUNTER).unwrap().conflicts;
+        assert!(conflicts > 0);
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_lines_of_the_programs_are_read_and_a_second_copy_loads_beside_the_reader() {
+    bed(|bed| {
+        let level = Some(Level::Debug);
+        let mut datapath = Datapath::open(&bed.pins, LAYOUT, &object(), level).unwrap();
+        datapath.attach(bed.eth, &[Mode::Tc]).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let Some(mut log) = datapath.kernel_log() else {
+                let map = b"AYA_LOGS";
+                let in_object = object().windows(map.len()).any(|bytes| bytes == map);
+                assert!(!in_object, "the object writes lines");
+                return;
+            };
+            let run = tokio::time::timeout(Duration::from_millis(20), log.run());
+            assert!(run.await.is_err(), "it goes on until it is cancelled");
+            let _intruder = foreign_tcx(bed.eth, AttachType::BPF_TCX_INGRESS);
+            let mut limit = RestoreLimit::default();
+            let standing = datapath.ensure_first(bed.eth, &mut limit, NOW).unwrap();
+            assert_eq!(standing.restored, [Hook::TcIn]);
         });
     });
 }

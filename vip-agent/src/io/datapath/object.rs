@@ -179,8 +179,7 @@ impl MapSpec {
         }
     }
 
-    /// Whether what is pinned at `path` is this map. A program that is loaded over a pin with
-    /// smaller values reads past them, and neither aya nor the kernel minds.
+    /// Whether what is pinned at `path` is this map.
     pub fn check_pin(&self, path: &Path) -> Result<(), DatapathError> {
         let pinned = |error| DatapathError::Pin {
             path: path.to_owned(),
@@ -346,13 +345,6 @@ pub(super) fn load(pins: &Pins, object: &[u8], log: Option<Level>) -> Result<Ebp
         return Err(lack);
     }
     pins.make()?;
-    for spec in MAPS {
-        let path = pins.map(spec.name);
-        if path.exists() {
-            spec.check_pin(&path)?;
-        }
-    }
-
     let level = log.map_or(0, |level| level as u8);
     let mut loader = EbpfLoader::new();
     loader.override_global(aya_log::LEVEL, &level, false);
@@ -369,11 +361,11 @@ pub(super) fn load(pins: &Pins, object: &[u8], log: Option<Level>) -> Result<Ebp
         .load(&aligned)
         .map_err(|error| DatapathError::Object(Box::new(error)))?;
 
+    // The maps are there, the programs not yet. aya takes a pin for what the object says, and
+    // the kernel minds a program that reads past smaller values as little.
     for spec in MAPS {
         let missing = DatapathError::Incomplete(spec.name);
         ebpf.map(spec.name).ok_or(missing)?;
-        // aya hands out a map that it made by the object's sizes, and one that was pinned by
-        // whatever sizes it has: the kernel knows.
         spec.check_pin(&pins.map(spec.name))?;
     }
     for program in Kernel::ALL {
