@@ -1,5 +1,7 @@
 //! `cargo xtask build`: the one file to ship.
 
+use std::fs;
+
 use crate::{build_ebpf, command, error::Error, workspace};
 
 #[derive(clap::Args)]

@@ -26,6 +26,8 @@ pub(crate) enum Error {
     Layering(usize),
     #[error("{0}")]
     Load(String),
+    #[error("the agent does not hold the eBPF object that was just built")]
+    ObjectNotInside,
     #[error("no kernel package matches {0}")]
     NoKernel(String),
     #[error("{}: the kernel package holds no {what}", package.display())]
