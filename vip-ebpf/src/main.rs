@@ -1,59 +1,87 @@
 //! The kernel programs: thin shells around `vip-common`.
 #![no_std]
+#![expect(internal_features, reason = "core::sync::atomic has no compare-and-exchange for BPF")]
+#![feature(core_intrinsics)]
 #![no_main]
 
 mod maps;
+mod skb;
+mod store;
+mod xdp;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action},
+    helpers::bpf_redirect,
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+use vip_common::{
+    egress::egress,
+    ingress::ingress,
+    packet::{Action, Packet},
+    work::Work,
+};
 
+use crate::{skb::SkbFrame, store::Store, xdp::XdpFrame};
+
+/// Answers and defends from the driver's receive path.
 #[xdp(frags)]
-fn xvip_ingress(_ctx: XdpContext) -> u32 {
-    touch();
-    XDP_PASS
+fn xvip_ingress(ctx: XdpContext) -> u32 {
+    let frame = XdpFrame::new(&ctx);
+    if !frame.may_concern_us() {
+        return xdp_action::XDP_PASS;
+    }
+    let Some(work) = work(INGRESS) else { return xdp_action::XDP_PASS };
+    match ingress(frame, Store, work) {
+        Action::Pass => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+    }
 }
 
+/// The same from tc, where XDP cannot be attached.
 #[classifier]
-fn xvip_tc_in(_ctx: TcContext) -> i32 {
-    touch();
-    TC_ACT_UNSPEC
+fn xvip_tc_in(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    if !frame.may_concern_us() {
+        return TC_ACT_UNSPEC;
+    }
+    let Some(work) = work(INGRESS) else { return TC_ACT_UNSPEC };
+    match ingress(frame, Store, work) {
+        Action::Pass => TC_ACT_UNSPEC,
+        Action::Drop => TC_ACT_SHOT as i32,
+        // SAFETY: the helper takes plain numbers.
+        Action::Transmit => unsafe { bpf_redirect(frame.ifindex(), 0) as i32 },
+    }
 }
 
+/// Keeps VIPs that are not live out of what leaves.
 #[classifier]
-fn xvip_tc_out(_ctx: TcContext) -> i32 {
-    touch();
-    TC_ACT_UNSPEC
+fn xvip_tc_out(ctx: TcContext) -> i32 {
+    let frame = SkbFrame::new(&ctx);
+    if !frame.may_concern_us() {
+        return TC_ACT_UNSPEC;
+    }
+    let Some(work) = work(EGRESS) else { return TC_ACT_UNSPEC };
+    match egress(frame, Store, work) {
+        Action::Drop => TC_ACT_SHOT as i32,
+        Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
+    }
 }
+
+const INGRESS: u32 = 0;
+const EGRESS: u32 = 1;
 
 #[inline(always)]
-fn touch() {
-    let key = vip_common::abi::VipKey { address: [0; 16], ifindex: 1, reserved: 0 };
-    if maps::VIPS.get_ptr(&key).is_some() {
-        let _ = maps::VIP_STATE.get_ptr(&key);
-        let _ = maps::LEASES.get_ptr(1);
-        let _ = maps::LINKS.get_ptr(1);
-        let _ = maps::LINK_STATE.get_ptr(1);
-        let _ = maps::HOST_MACS.get_ptr(vip_common::abi::HostMac { mac: [0; 6], reserved: 0 });
-        let _ = maps::SESSION.get_ptr(0);
-        if let Some(n) = maps::COUNTERS.get_ptr_mut(0) {
-            unsafe { *n += 1 }
-        }
-        let _ = maps::VIP_COUNTERS.get_ptr(0);
-        let _ = maps::TRACE.get_ptr(0);
-        if let Some(e) = maps::EVENTS.reserve_bytes(40, 0) {
-            e.discard(0);
-        }
-        if let Some(e) = maps::TRACED.reserve_bytes(64, 0) {
-            e.discard(0);
-        }
-    }
+fn work(index: u32) -> Option<&'static mut Work> {
+    // SAFETY: the area belongs to this CPU, and to programs of one direction, which run with
+    // bottom halves disabled and do not nest: nobody else holds a reference.
+    maps::WORK.get_ptr_mut(index).map(|work| unsafe { &mut *work })
 }
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never linked: nothing in the programs can panic.
     loop {}
 }
 

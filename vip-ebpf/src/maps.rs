@@ -13,6 +13,7 @@ use vip_common::{
         VipCounters, VipEntry, VipKey, VipState,
     },
     counter,
+    work::Work,
 };
 
 // Elements of a preallocated hash are reused at once: a program that still reads a deleted entry
@@ -63,3 +64,7 @@ pub(crate) static TRACE: Array<TraceSwitch, 1> = Array::new();
 
 #[btf_map]
 pub(crate) static TRACED: RingBuf<Traced, { TRACED_BYTES as usize }> = RingBuf::new();
+
+/// Scratch area of a decision: one for each direction, and CPU.
+#[btf_map]
+pub(crate) static WORK: PerCpuArray<Work, 2> = PerCpuArray::new();

@@ -1,0 +1,8 @@
+//! The command line, one file per subcommand.
+
+pub mod check;
+pub mod cleanup;
+pub mod flags;
+pub mod output;
+pub mod run;
+pub mod status;
