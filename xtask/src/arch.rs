@@ -30,10 +30,10 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     for file in &files {
         let text = fs::read_to_string(file).map_err(Error::file(file))?;
         let shown = file.strip_prefix(&root).unwrap_or(file);
-        let found = check(shown, &text).map_err(|source| Error::Syntax {
-            path: file.clone(),
-            source,
-        })?;
+        let found = check(shown, &text).unwrap_or_else(|error| {
+            let line = error.span().start().line;
+            vec![format!("{}:{line}: {error}", shown.display())]
+        });
         for breach in &found {
             println!("{breach}");
         }

@@ -15,8 +15,6 @@ pub(crate) enum Error {
         path: PathBuf,
         source: object::Error,
     },
-    #[error("{}: {source}", path.display())]
-    Syntax { path: PathBuf, source: syn::Error },
     #[error(
         "the object calls memory builtins, which three capabilities cannot load:\n{}",
         .0.iter().map(|call| format!("  {call}")).collect::<Vec<_>>().join("\n")
@@ -24,10 +22,12 @@ pub(crate) enum Error {
     BuiltinCalls(Vec<crate::builtin_calls::Call>),
     #[error("missing, and only root can install it; run as root:\n{}", .0.join("\n"))]
     NotRoot(Vec<String>),
-    #[error("{0} imports break the layering")]
+    #[error("{0} breaches of the layering")]
     Layering(usize),
     #[error("{0}")]
     Load(String),
+    #[error("the agent does not hold the eBPF object that was just built")]
+    ObjectNotInside,
     #[error("no kernel package matches {0}")]
     NoKernel(String),
     #[error("{}: the kernel package holds no {what}", package.display())]
