@@ -59,7 +59,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// `IFF_UP`.
     pub up: bool,
-    /// `IFF_LOWER_UP`: a carrier.
+    /// `IFF_RUNNING`: operational by RFC 2863. A carrier alone (`IFF_LOWER_UP`) comes before the
+    /// queue of the device is in place, and frames sent in between are lost without an error.
     pub carrier: bool,
     /// `IFF_NOARP`.
     pub noarp: bool,

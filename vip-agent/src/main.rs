@@ -1,11 +1,11 @@
-//! The command line: `vip-agent run`, `check`, `status`, `cleanup`, `completion`.
+//! The command line: `vip-agent run`, `check`, `status`, `doctor`, `cleanup`, `completion`.
 
 use std::{fmt::Display, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tokio::runtime::{Builder, Runtime};
-use vip_agent::cli::{check, cleanup, flags::Flags, run, status};
+use vip_agent::cli::{check, cleanup, doctor, flags::Flags, run, status};
 
 /// Virtual IPs of both families, answered in the kernel.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show what a running agent serves
     Status(status::StatusArgs),
+    /// Find what keeps this host from serving VIPs, with a fix for each finding
+    Doctor(doctor::DoctorArgs),
     /// Remove all that the agent created on this host, and nothing else
     Cleanup(cleanup::CleanupArgs),
     /// Print the completion script of a shell
@@ -46,13 +48,8 @@ fn execute(command: Command, runtime: &Runtime) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(error.exit_code(), error),
         },
-        Command::Check(arguments) => match runtime.block_on(check::run(&arguments)) {
-            Ok((text, code)) => {
-                print!("{text}");
-                ExitCode::from(code)
-            }
-            Err(error) => fail(2, error),
-        },
+        Command::Check(arguments) => report(runtime.block_on(check::run(&arguments))),
+        Command::Doctor(arguments) => report(runtime.block_on(doctor::run(&arguments))),
         Command::Status(arguments) => print_or_fail(runtime.block_on(status::run(&arguments))),
         Command::Cleanup(arguments) => {
             let removed = runtime.block_on(cleanup::run(&arguments));
@@ -71,6 +68,17 @@ fn execute(command: Command, runtime: &Runtime) -> ExitCode {
             clap_complete::generate(shell, &mut command, "vip-agent", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
+    }
+}
+
+/// Prints a document that carries its exit code.
+fn report(result: Result<(String, u8), impl Display>) -> ExitCode {
+    match result {
+        Ok((text, code)) => {
+            print!("{text}");
+            ExitCode::from(code)
+        }
+        Err(error) => fail(2, error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod cleanup;
+pub mod doctor;
 pub mod flags;
 pub mod output;
 pub mod run;

@@ -101,7 +101,7 @@ pub async fn fetch(address: &str) -> Result<Status, StatusError> {
 
 /// HTTP/1.0 (RFC 1945): the answer comes in one piece and ends with the connection, so that no
 /// client crate is needed.
-async fn get(address: &str, path: &str) -> io::Result<String> {
+pub(super) async fn get(address: &str, path: &str) -> io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -92,39 +92,6 @@ pub struct Attached {
     pub passed_over: Vec<(Mode, AttachError)>,
 }
 
-/// A program in the chain of a hook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Id of the program, zero for a classic filter without one.
-    pub program: u32,
-    /// The name that its filter has, or its kind; links have none that we may ask for.
-    pub name: Option<String>,
-    /// It is ours.
-    pub ours: bool,
-}
-
-/// The programs of an interface, hook by hook, in the order in which they run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// XDP, which runs before tc.
-    pub xdp: Vec<Seat>,
-    /// tc, on what comes in.
-    pub tc_in: Vec<Seat>,
-    /// tc, on what leaves.
-    pub tc_out: Vec<Seat>,
-}
-
-impl Position {
-    /// The chain of a hook.
-    pub fn at(&self, hook: Hook) -> &[Seat] {
-        match hook {
-            Hook::Xdp | Hook::XdpGeneric => &self.xdp,
-            Hook::TcIn => &self.tc_in,
-            Hook::TcOut => &self.tc_out,
-        }
-    }
-}
-
 /// How the programs of an interface stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -268,53 +235,6 @@ impl Datapath {
         Ok(any)
     }
 
-    /// What runs on an interface, ours and others'.
-    pub fn position(&self, ifindex: IfIndex) -> io::Result<Position> {
-        let mut position = Position::default();
-        let mut ours = Vec::new();
-        for hook in [Hook::Xdp, Hook::XdpGeneric] {
-            ours.extend(self.link(ifindex, hook)?.map(|link| link.program));
-        }
-        for program in clsact::xdp_programs(ifindex)? {
-            position.xdp.push(Seat {
-                program,
-                name: None,
-                ours: ours.contains(&program),
-            });
-        }
-        position.tc_in = self.tc_chain(ifindex, Hook::TcIn)?;
-        position.tc_out = self.tc_chain(ifindex, Hook::TcOut)?;
-        Ok(position)
-    }
-
-    fn tc_chain(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Vec<Seat>> {
-        let link = self.link(ifindex, hook)?.map(|link| link.id);
-        let tcx = tcx::programs(ifindex, hook)?.unwrap_or_default();
-        let mut chain: Vec<Seat> = tcx
-            .into_iter()
-            .map(|(program, id)| Seat {
-                program,
-                name: None,
-                ours: Some(id) == link,
-            })
-            .collect();
-        // Classic filters run behind all of tcx.
-        for filter in clsact::filters(ifindex, hook)? {
-            chain.push(Seat {
-                program: filter.program,
-                ours: filter.is_ours(),
-                name: filter.name.or(Some(filter.kind)),
-            });
-        }
-        Ok(chain)
-    }
-
-    /// The pinned link of a hook, as long as it is attached.
-    fn link(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Option<bpf::LinkInfo>> {
-        let link = links::open(&self.pins.link(ifindex, hook))?.map(|(_, info)| info);
-        Ok(link.filter(|link| link.ifindex == ifindex))
-    }
-
     /// Whether our programs are there and run before all others in tc; takes the place back
     /// where `limit` allows. `now` is of the clock of `limit`.
     pub fn ensure_first(
@@ -350,12 +270,12 @@ impl Datapath {
     fn rank(&self, ifindex: IfIndex, hook: Hook) -> io::Result<Option<usize>> {
         if hook.is_xdp() {
             // The driver runs one program at most.
-            return Ok(self.link(ifindex, hook)?.map(|_| 0));
+            return Ok(self.pins.attached_link(ifindex, hook)?.map(|_| 0));
         }
         let chain = match self.tc {
-            TcApi::Clsact => self.tc_chain(ifindex, hook)?,
+            TcApi::Clsact => self.pins.tc_chain(ifindex, hook)?,
             TcApi::Tcx => {
-                let Some(link) = self.link(ifindex, hook)? else {
+                let Some(link) = self.pins.attached_link(ifindex, hook)? else {
                     return Ok(None);
                 };
                 let chain = tcx::programs(ifindex, hook)?.unwrap_or_default();
@@ -372,7 +292,7 @@ impl Datapath {
             return clsact::move_first(ifindex, hook, program).map_err(failed);
         }
         let path = self.pins.link(ifindex, hook);
-        let runs = self.link(ifindex, hook).map_err(failed)?;
+        let runs = self.pins.attached_link(ifindex, hook).map_err(failed)?;
         let ours = bpf::program_id(self.program(hook.program())?).map_err(failed)?;
         if runs.is_some_and(|link| link.program == ours) {
             reload(&mut self.ebpf, hook.program())?;

@@ -13,6 +13,7 @@ mod kernel_log;
 mod lease;
 mod links;
 mod object;
+mod position;
 mod tables;
 mod tcx;
 
@@ -26,7 +27,7 @@ use aya::Ebpf;
 pub use aya_log::Level;
 
 pub use self::{
-    attach::{AttachError, Attached, NotAttached, Position, Seat, Standing},
+    attach::{AttachError, Attached, NotAttached, Standing},
     bpf::{AttachType, FIRST, ProgramType, create_link, load_constant_program},
     check::CheckError,
     cleanup::{Removed, cleanup},
@@ -36,6 +37,7 @@ pub use self::{
     lease::{Slots, boottime_ns},
     links::Hook,
     object::{DatapathError, Kernel, MAPS, MapSpec, Pins, embedded, prerequisites},
+    position::{Position, Seat},
     tables::{Table, Tables},
     tcx::TcApi,
 };
@@ -71,6 +73,11 @@ impl Datapath {
             tc: TcApi::probe(),
             attached: BTreeMap::new(),
         })
+    }
+
+    /// What runs on an interface, ours and others'.
+    pub fn position(&self, ifindex: IfIndex) -> io::Result<Position> {
+        self.pins.position(ifindex)
     }
 
     /// Where things are pinned: [`Tables::open`], [`Slots::open`] and [`Records`] want it.

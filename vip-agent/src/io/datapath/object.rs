@@ -275,16 +275,7 @@ impl Pins {
     }
 
     fn make(&self) -> Result<(), DatapathError> {
-        let on_bpffs = self
-            .root
-            .ancestors()
-            .find(|path| path.exists())
-            .is_some_and(is_bpffs);
-        if !on_bpffs {
-            return Err(DatapathError::NoBpffs {
-                path: self.root.clone(),
-            });
-        }
+        self.on_bpffs()?;
         for path in [self.root.clone(), self.maps(), self.links()] {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -293,6 +284,27 @@ impl Pins {
                 .map_err(|error| DatapathError::Pin { path, error })?;
         }
         Ok(())
+    }
+}
+
+impl Pins {
+    fn on_bpffs(&self) -> Result<(), DatapathError> {
+        let nearest = self.root.ancestors().find(|path| path.exists());
+        if nearest.is_some_and(is_bpffs) {
+            return Ok(());
+        }
+        Err(DatapathError::NoBpffs {
+            path: self.root.clone(),
+        })
+    }
+
+    /// What is wrong with the pins, as far as it shows without loading. A map that is not
+    /// pinned yet is no fault.
+    pub fn faults(&self) -> Vec<DatapathError> {
+        let pinned = MAPS.iter().map(|spec| (spec, self.map(spec.name)));
+        let pinned = pinned.filter(|(_, path)| path.symlink_metadata().is_ok());
+        let wrong = pinned.filter_map(|(spec, path)| spec.check_pin(&path).err());
+        self.on_bpffs().err().into_iter().chain(wrong).collect()
     }
 }
 

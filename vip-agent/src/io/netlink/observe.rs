@@ -96,7 +96,7 @@ fn link(message: LinkMessage) -> Link {
     let mut link = Link {
         ifindex: message.header.index,
         up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::LowerUp),
+        carrier: flags.contains(LinkFlags::Running),
         noarp: flags.contains(LinkFlags::Noarp),
         // Without an IPv6 half the kernel tells none of its settings.
         ipv6_disabled: true,
