@@ -18,7 +18,9 @@ pub struct CounterIndices {
 
 impl CounterIndices {
     /// Continues with the indices that entries of an earlier run have.
-    pub fn continuing<'a>(programmed: impl IntoIterator<Item = (&'a VipKey, &'a VipEntry)>) -> Self {
+    pub fn continuing<'a>(
+        programmed: impl IntoIterator<Item = (&'a VipKey, &'a VipEntry)>,
+    ) -> Self {
         let of: HashMap<IpAddr, u32> = programmed
             .into_iter()
             .filter(|(_, entry)| entry.counter != SHARED)
@@ -32,7 +34,12 @@ impl CounterIndices {
             }
         }
         let free = (1..unused).filter(|index| !used[*index as usize]).collect();
-        Self { of, free, unused, fresh: Vec::new() }
+        Self {
+            of,
+            free,
+            unused,
+            fresh: Vec::new(),
+        }
     }
 
     /// The index of a VIP; a new one is to be zeroed before it counts ([`Self::fresh`]).
@@ -84,7 +91,10 @@ mod tests {
         let mut first = CounterIndices::continuing([]);
         let entries: Vec<_> = (0..3)
             .map(|last| {
-                let entry = VipEntry { counter: first.take(vip(last)), ..VipEntry::default() };
+                let entry = VipEntry {
+                    counter: first.take(vip(last)),
+                    ..VipEntry::default()
+                };
                 (VipKey::new(vip(last), 2), entry)
             })
             .collect();

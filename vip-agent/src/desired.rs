@@ -73,7 +73,10 @@ pub fn place(
                 Some(problem) => Err(Homeless::Refused(problem)),
                 None => home(config, spec, host, &guarded),
             };
-            Placement { vip: spec.address, home }
+            Placement {
+                vip: spec.address,
+                home,
+            }
         })
         .collect()
 }
@@ -85,7 +88,9 @@ fn home(
     guarded: impl Fn(IfIndex) -> bool,
 ) -> Result<Home, Homeless> {
     let candidates = config.candidates(spec, host);
-    let Some(first) = candidates.first() else { return Err(Homeless::NoInterface) };
+    let Some(first) = candidates.first() else {
+        return Err(Homeless::NoInterface);
+    };
     let eligible = || candidates.iter().filter(|link| guarded(link.ifindex));
     let link: &Link = eligible()
         .find(|link| link.up && link.carrier)
@@ -94,7 +99,12 @@ fn home(
     let resolved = config.bound_on(spec, Some(link));
     let net = resolved.net.unwrap_or_else(|| spec.address.into());
     let carrier = link.up && link.carrier;
-    Ok(Home { ifindex: link.ifindex, net, note: resolved.note, carrier })
+    Ok(Home {
+        ifindex: link.ifindex,
+        net,
+        note: resolved.note,
+        carrier,
+    })
 }
 
 #[cfg(test)]
@@ -111,14 +121,20 @@ mod tests {
             ..Link::default()
         };
         let links = [link(2, "eth0", carriers[0]), link(3, "eth1", carriers[1])];
-        Host { links: links.into_iter().map(|link| (link.ifindex, link)).collect(), ..Host::default() }
+        Host {
+            links: links.into_iter().map(|link| (link.ifindex, link)).collect(),
+            ..Host::default()
+        }
     }
 
     fn config() -> Config {
         let globs = ["eth0", "eth1"].map(|name| Glob::new(name).unwrap());
         Config {
             interfaces: Interfaces::Listed(globs.to_vec()),
-            vips: vec![VipSpec { address: "192.0.2.100".parse().unwrap(), interfaces: None }],
+            vips: vec![VipSpec {
+                address: "192.0.2.100".parse().unwrap(),
+                interfaces: None,
+            }],
             ..Config::default()
         }
     }
@@ -140,7 +156,10 @@ mod tests {
 
     #[test]
     fn it_never_lives_where_no_program_guards_it() {
-        assert_eq!(lives_on(&host([true, true]), |ifindex| ifindex == 3), Some(3));
+        assert_eq!(
+            lives_on(&host([true, true]), |ifindex| ifindex == 3),
+            Some(3)
+        );
         assert_eq!(lives_on(&host([true, true]), |_| false), None);
     }
 

@@ -56,9 +56,14 @@ fn execute(command: Command, runtime: &Runtime) -> ExitCode {
         Command::Status(arguments) => print_or_fail(runtime.block_on(status::run(&arguments))),
         Command::Cleanup(arguments) => {
             let removed = runtime.block_on(cleanup::run(&arguments));
-            print_or_fail(removed.map(|lines| match lines.as_slice() {
-                [] => "nothing to remove\n".into(),
-                lines => lines.iter().map(|line| format!("removed {line}\n")).collect(),
+            print_or_fail(removed.map(|lines| {
+                match lines.as_slice() {
+                    [] => "nothing to remove\n".into(),
+                    lines => lines
+                        .iter()
+                        .map(|line| format!("removed {line}\n"))
+                        .collect(),
+                }
             }))
         }
         Command::Completion { shell } => {

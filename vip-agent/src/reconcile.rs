@@ -78,7 +78,11 @@ pub fn plan(
     host: &Host,
     counters: &mut CounterIndices,
 ) -> Plan {
-    let homes = || desired.iter().filter_map(|placed| Some((placed.vip, placed.home.as_ref().ok()?)));
+    let homes = || {
+        desired
+            .iter()
+            .filter_map(|placed| Some((placed.vip, placed.home.as_ref().ok()?)))
+    };
     let wanted: Vec<Wanted> = homes()
         .map(|(_, home)| Wanted {
             vip: home.net,
@@ -95,7 +99,10 @@ pub fn plan(
         .map(|(place, _)| *place)
         .collect();
 
-    let mut plan = Plan { binding, ..Plan::default() };
+    let mut plan = Plan {
+        binding,
+        ..Plan::default()
+    };
     let mut target = Programmed::with_capacity(desired.len() * 2);
     for (vip, home) in homes() {
         let place = (home.ifindex, home.net);
@@ -109,7 +116,13 @@ pub fn plan(
         match target.get(key) {
             Some(goal) if goal.slot == entry.slot => {}
             _ if entry.slot == SLOT_NEVER => {}
-            _ => plan.fence.push((*key, VipEntry { slot: SLOT_NEVER, ..*entry })),
+            _ => plan.fence.push((
+                *key,
+                VipEntry {
+                    slot: SLOT_NEVER,
+                    ..*entry
+                },
+            )),
         }
         if !target.contains_key(key) {
             plan.remove.push(*key);
@@ -118,7 +131,13 @@ pub fn plan(
     for (key, goal) in target {
         let there = programmed.get(&key);
         if there.is_none() {
-            plan.program.push((key, VipEntry { slot: SLOT_NEVER, ..goal }));
+            plan.program.push((
+                key,
+                VipEntry {
+                    slot: SLOT_NEVER,
+                    ..goal
+                },
+            ));
         }
         if goal.slot != SLOT_NEVER && there != Some(&goal) {
             plan.complete.push((key, goal));
@@ -130,14 +149,21 @@ pub fn plan(
 /// The interface cannot carry the address now. Where somebody else stands in its way, the VIP is
 /// answered all the same.
 fn cannot_be_served(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::NoLink | Refusal::MtuTooSmall(_) | Refusal::Ipv6Disabled)
+    matches!(
+        refusal,
+        Refusal::NoLink | Refusal::MtuTooSmall(_) | Refusal::Ipv6Disabled
+    )
 }
 
 fn entry(home: &Home, host: &Host, claim: Claim, may_live: bool, counter: u32) -> VipEntry {
     let mac = host.links.get(&home.ifindex).and_then(|link| link.mac);
     VipEntry {
         mac: mac.unwrap_or_default().0,
-        slot: if may_live && mac.is_some() { claim.slot } else { SLOT_NEVER },
+        slot: if may_live && mac.is_some() {
+            claim.slot
+        } else {
+            SLOT_NEVER
+        },
         counter,
         epoch: claim.epoch,
         ..VipEntry::default()

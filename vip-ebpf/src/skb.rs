@@ -46,9 +46,16 @@ impl SkbFrame {
         } else if data + 56 <= end {
             // SAFETY: the bound above.
             let (next, message) = unsafe {
-                (ptr::read((data + 20) as *const u8), ptr::read((data + 54) as *const u8))
+                (
+                    ptr::read((data + 20) as *const u8),
+                    ptr::read((data + 54) as *const u8),
+                )
             };
-            if !(if next == 58 { nd::is_nd(message) } else { nd::may_lead_to_nd(next) }) {
+            if !(if next == 58 {
+                nd::is_nd(message)
+            } else {
+                nd::may_lead_to_nd(next)
+            }) {
                 return false;
             }
         }
@@ -141,7 +148,6 @@ pub(crate) fn sum_icmp(length: u32, work: &Work) -> u16 {
     checksum::fold(sum as u32 as u64)
 }
 
-
 struct OptionWalk {
     ctx: *mut c_void,
     work: *mut Work,
@@ -155,7 +161,10 @@ pub(crate) fn walk_options<L: Fn(*mut c_void, u32, *mut c_void) -> bool>(
     _load: L,
 ) {
     const { assert!(size_of::<L>() == 0, "the callback is its type") };
-    let mut walk = OptionWalk { ctx, work: ptr::from_mut(work) };
+    let mut walk = OptionWalk {
+        ctx,
+        work: ptr::from_mut(work),
+    };
     // SAFETY: `walk` outlives the call; the callback has the type that the helper calls.
     unsafe {
         bpf_loop(

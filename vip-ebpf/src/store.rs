@@ -50,7 +50,11 @@ impl Store {
         if let Some(cell) = maps::VIP_STATE.get_ptr_mut(at) {
             return Some(cell);
         }
-        let fresh = VipState { yield_at_ns: 0, yield_confirmed_ns: 0, defended_at_ns: 0 };
+        let fresh = VipState {
+            yield_at_ns: 0,
+            yield_confirmed_ns: 0,
+            defended_at_ns: 0,
+        };
         // When another CPU was faster, its entry serves as well.
         let _ = maps::VIP_STATE.insert(at, &fresh, u64::from(BPF_NOEXIST));
         maps::VIP_STATE.get_ptr_mut(at)
@@ -80,7 +84,11 @@ impl Tables<'static> for Store {
             let deadline_boot_ns = ptr::read_volatile(&raw const (*slot).deadline_boot_ns);
             let epoch = ptr::read_volatile(&raw const (*slot).epoch);
             let confirmed_boot_ns = ptr::read_volatile(&raw const (*slot).confirmed_boot_ns);
-            Some(LeaseSlot { deadline_boot_ns, confirmed_boot_ns, epoch })
+            Some(LeaseSlot {
+                deadline_boot_ns,
+                confirmed_boot_ns,
+                epoch,
+            })
         }
     }
 
@@ -91,13 +99,19 @@ impl Tables<'static> for Store {
         unsafe {
             let yield_confirmed_ns = ptr::read_volatile(&raw const (*state).yield_confirmed_ns);
             let yield_at_ns = ptr::read_volatile(&raw const (*state).yield_at_ns);
-            Some(VipState { yield_at_ns, yield_confirmed_ns, defended_at_ns: 0 })
+            Some(VipState {
+                yield_at_ns,
+                yield_confirmed_ns,
+                defended_at_ns: 0,
+            })
         }
     }
 
     #[inline(always)]
     fn note_yield(self, at: &Key, now: u64, confirmed: u64) -> bool {
-        let Some(state) = Self::state_cell(at) else { return false };
+        let Some(state) = Self::state_cell(at) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up; see `state` for the order.
         unsafe {
             let known = ptr::read_volatile(&raw const (*state).yield_confirmed_ns) == confirmed
@@ -110,7 +124,9 @@ impl Tables<'static> for Store {
 
     #[inline(always)]
     fn take_interval(self, at: &Key, now: u64) -> bool {
-        let Some(state) = Self::state_cell(at) else { return false };
+        let Some(state) = Self::state_cell(at) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up.
         let (cell, last) = unsafe {
             let cell = &raw mut (*state).defended_at_ns;
@@ -125,10 +141,14 @@ impl Tables<'static> for Store {
     #[inline(always)]
     fn take_bucket(self, ifindex: u32, now: u64) -> bool {
         if maps::LINK_STATE.get_ptr(ifindex).is_none() {
-            let fresh = LinkState { bucket_full_at_ns: 0 };
+            let fresh = LinkState {
+                bucket_full_at_ns: 0,
+            };
             let _ = maps::LINK_STATE.insert(ifindex, &fresh, u64::from(BPF_NOEXIST));
         }
-        let Some(state) = maps::LINK_STATE.get_ptr_mut(ifindex) else { return false };
+        let Some(state) = maps::LINK_STATE.get_ptr_mut(ifindex) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up.
         let (cell, full_at) = unsafe {
             let cell = &raw mut (*state).bucket_full_at_ns;
@@ -175,7 +195,9 @@ impl Tables<'static> for Store {
 
     #[inline(always)]
     fn report(self, work: &Work, rival: &MacWords, kind: EventKind, announce: bool, now: u64) {
-        let Some(mut record) = maps::EVENTS.reserve_bytes(size_of::<Event>(), 0) else { return };
+        let Some(mut record) = maps::EVENTS.reserve_bytes(size_of::<Event>(), 0) else {
+            return;
+        };
         let event = record.as_mut_ptr().cast::<u64>();
         let tail = work_tail(rival, kind, announce);
         // SAFETY: the record has the 40 bytes of an `Event`: time, key (16 + 8), rival and kind.
@@ -191,18 +213,16 @@ impl Tables<'static> for Store {
     }
 
     #[inline(always)]
-    fn trace<P: Packet>(
-        self,
-        packet: P,
-        work: &Work,
-        verdict: Verdict,
-        shape: Shape,
-        now: u64,
-    ) {
+    fn trace<P: Packet>(self, packet: P, work: &Work, verdict: Verdict, shape: Shape, now: u64) {
         if let Some(switch) = maps::TRACE.get_ptr(0) {
             // SAFETY: the pointer comes from a look-up.
             if now < unsafe { ptr::read_volatile(&raw const (*switch).until_ns) } {
-                trace(packet.length(), work, verdict as u32 | (shape as u32) << 8, now);
+                trace(
+                    packet.length(),
+                    work,
+                    verdict as u32 | (shape as u32) << 8,
+                    now,
+                );
             }
         }
     }
@@ -222,10 +242,17 @@ fn work_tail(rival: &MacWords, kind: EventKind, announce: bool) -> u64 {
 /// Writes a record of `TRACED`.
 #[inline(never)]
 fn trace(length: u32, work: &Work, judged: u32, now: u64) {
-    let Some(mut record) = maps::TRACED.reserve_bytes(size_of::<Traced>(), 0) else { return };
+    let Some(mut record) = maps::TRACED.reserve_bytes(size_of::<Traced>(), 0) else {
+        return;
+    };
     let words = record.as_mut_ptr().cast::<u64>();
     let halves = record.as_mut_ptr().cast::<u32>();
-    let source = [work.ethernet[3], work.ethernet[4], work.ethernet[5], work.operation];
+    let source = [
+        work.ethernet[3],
+        work.ethernet[4],
+        work.ethernet[5],
+        work.operation,
+    ];
     // SAFETY: the record has the 64 bytes of a `Traced`.
     unsafe {
         words.write(now);

@@ -7,9 +7,7 @@ use core::{ffi::c_void, mem::size_of_val, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{
-        bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-    },
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use vip_common::{
@@ -53,9 +51,16 @@ impl XdpFrame {
         }
         // SAFETY: the bound above.
         let (next, message) = unsafe {
-            (ptr::read((data + 20) as *const u8), ptr::read((data + 54) as *const u8))
+            (
+                ptr::read((data + 20) as *const u8),
+                ptr::read((data + 54) as *const u8),
+            )
         };
-        if next == 58 { nd::is_nd(message) } else { nd::may_lead_to_nd(next) }
+        if next == 58 {
+            nd::is_nd(message)
+        } else {
+            nd::may_lead_to_nd(next)
+        }
     }
 
     /// Copies words from a constant offset.

@@ -107,7 +107,9 @@ impl Announcer {
     }
 
     /// Tells what an interface is seen to be; none when it cannot send. A link that comes up or
-    /// has another MAC address announces all its VIPs again.
+    /// has another MAC address announces all its VIPs again. It comes up with `IF_OPER_UP`: with
+    /// a carrier alone (`IFF_LOWER_UP`) its queue may still be the kernel's `noop_qdisc`, which
+    /// drops frames and reports them as sent.
     pub fn set_link(&mut self, ifindex: IfIndex, sender: Option<Sender>) {
         self.link(ifindex).set_sender(sender);
         self.links

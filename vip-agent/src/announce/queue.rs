@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroU64},
     time::Duration,
 };
 
@@ -27,15 +27,15 @@ enum Turn {
     Refresh,
 }
 
-/// A frame that is due: its turn, and a number that grows with every frame that became due.
-type Due = (Turn, u64);
+/// Number of a frame that is due, in the order in which frames became so.
+type Arrival = NonZeroU64;
 
 /// Where the next frame of a VIP stands. It stands in one place only, so that queues hold no
 /// leftovers of VIPs that went.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Waiting(Duration),
-    Due(Due),
+    Due(Arrival),
 }
 
 #[derive(Debug)]
@@ -45,7 +45,18 @@ struct Entry {
     first_sent: Duration,
     place: Place,
     /// A defence that is due.
-    defence: Option<Due>,
+    defence: Option<Arrival>,
+}
+
+impl Entry {
+    /// The turn of the frame that comes next.
+    fn turn(&self, vip: IpAddr) -> Turn {
+        match self.next {
+            0 => Turn::First,
+            step if usize::from(step) < burst(vip).len() => Turn::Step(step),
+            _ => Turn::Refresh,
+        }
+    }
 }
 
 /// VIPs of one interface, its rate, and whether it can send.
@@ -55,8 +66,8 @@ pub(super) struct LinkQueue {
     bucket: Bucket,
     entries: BTreeMap<IpAddr, Entry>,
     waiting: BTreeSet<(Duration, IpAddr)>,
-    due: BTreeMap<Due, IpAddr>,
-    arrivals: u64,
+    due: BTreeMap<(Turn, Arrival), IpAddr>,
+    arrivals: Arrival,
     /// When a refresh is brought forward to keep the switch's table.
     keep_switch_at: Duration,
 }
@@ -69,7 +80,7 @@ impl LinkQueue {
             entries: BTreeMap::new(),
             waiting: BTreeSet::new(),
             due: BTreeMap::new(),
-            arrivals: 0,
+            arrivals: Arrival::MIN,
             keep_switch_at: Duration::ZERO,
         }
     }
@@ -98,11 +109,11 @@ impl LinkQueue {
         if self.entries.contains_key(&vip) {
             return false;
         }
-        let due = self.queue(vip, Turn::First);
+        let arrival = self.queue(vip, Turn::First);
         let entry = Entry {
             next: 0,
             first_sent: Duration::ZERO,
-            place: Place::Due(due),
+            place: Place::Due(arrival),
             defence: None,
         };
         self.entries.insert(vip, entry);
@@ -117,12 +128,12 @@ impl LinkQueue {
             Place::Waiting(until) => {
                 self.waiting.remove(&(until, vip));
             }
-            Place::Due(due) => {
-                self.due.remove(&due);
+            Place::Due(arrival) => {
+                self.due.remove(&(entry.turn(vip), arrival));
             }
         }
-        if let Some(due) = entry.defence {
-            self.due.remove(&due);
+        if let Some(arrival) = entry.defence {
+            self.due.remove(&(Turn::Defence, arrival));
         }
         true
     }
@@ -150,9 +161,9 @@ impl LinkQueue {
             Some(entry) if entry.next == 0 || entry.defence.is_some() => return true,
             Some(_) => {}
         }
-        let due = self.queue(vip, Turn::Defence);
+        let arrival = self.queue(vip, Turn::Defence);
         if let Some(entry) = self.entries.get_mut(&vip) {
-            entry.defence = Some(due);
+            entry.defence = Some(arrival);
         }
         true
     }
@@ -182,11 +193,13 @@ impl LinkQueue {
             let Some(((turn, _), vip)) = self.due.pop_first() else {
                 break;
             };
-            let form = self.advance(vip, turn, now, &sender, jitter);
-            if let Some(frame) = announcement(form, vip, &sender) {
+            sent += 1;
+            // There is no frame of the third form where the interface has no address of its own.
+            if let Some(form) = self.advance(vip, turn, now, jitter)
+                && let Some(frame) = announcement(form, vip, &sender)
+            {
                 send(vip, form, frame);
             }
-            sent += 1;
         }
         if sent > 0 {
             self.keep_switch_at = now + jitter.between(*KEEP_SWITCH.start(), *KEEP_SWITCH.end());
@@ -209,15 +222,12 @@ impl LinkQueue {
         vip: IpAddr,
         turn: Turn,
         now: Duration,
-        sender: &Sender,
         jitter: &mut Jitter,
-    ) -> Form {
-        let Some(entry) = self.entries.get_mut(&vip) else {
-            return single(vip);
-        };
+    ) -> Option<Form> {
+        let entry = self.entries.get_mut(&vip)?;
         if turn == Turn::Defence {
             entry.defence = None;
-            return single(vip);
+            return Some(single(vip));
         }
         let steps = burst(vip);
         let form = steps
@@ -227,14 +237,6 @@ impl LinkQueue {
             entry.first_sent = now;
         }
         entry.next = entry.next.saturating_add(1).min(steps.len() as u8);
-        let needs_own = |next: u8| {
-            steps
-                .get(usize::from(next))
-                .is_some_and(|step| step.form == Form::RequestFromVip)
-        };
-        if needs_own(entry.next) && sender.own_ipv4.is_none() {
-            entry.next += 1;
-        }
         let until = match steps.get(usize::from(entry.next)) {
             Some(step) => entry.first_sent + step.after,
             None => now + jitter.between(*REFRESH.start(), *REFRESH.end()),
@@ -245,29 +247,23 @@ impl LinkQueue {
             entry.place = Place::Waiting(until);
             self.waiting.insert((until, vip));
         }
-        form
+        Some(form)
     }
 
     /// The next frame of `vip` is due.
     fn ripen(&mut self, vip: IpAddr) {
-        let Some(next) = self.entries.get(&vip).map(|entry| entry.next) else {
+        let Some(turn) = self.entries.get(&vip).map(|entry| entry.turn(vip)) else {
             return;
         };
-        let turn = if usize::from(next) < burst(vip).len() {
-            Turn::Step(next)
-        } else {
-            Turn::Refresh
-        };
-        let due = self.queue(vip, turn);
+        let arrival = self.queue(vip, turn);
         if let Some(entry) = self.entries.get_mut(&vip) {
-            entry.place = Place::Due(due);
+            entry.place = Place::Due(arrival);
         }
     }
 
-    fn queue(&mut self, vip: IpAddr, turn: Turn) -> Due {
-        self.arrivals += 1;
-        let due = (turn, self.arrivals);
-        self.due.insert(due, vip);
-        due
+    fn queue(&mut self, vip: IpAddr, turn: Turn) -> Arrival {
+        self.arrivals = self.arrivals.saturating_add(1);
+        self.due.insert((turn, self.arrivals), vip);
+        self.arrivals
     }
 }

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     config::{
-        Attach, Config, Glob, Interfaces, Note, Ownership, Problem, Reading, VipSpec, Warning,
-        refusal::Occupied,
+        Attach, Config, Glob, Interfaces, Invalid, Note, Ownership, Problem, Reading, VipSpec,
+        Warning, refusal::Occupied,
     },
     host::Host,
+    io::netlink::Netlink,
 };
 
 /// Arguments of `vip-agent check`.
@@ -60,6 +61,29 @@ pub struct Vip {
     /// Where it may live, in the order of preference. Names as listed, globs as what they match
     /// or, where they match nothing, as they are; empty for a default route that is not there.
     pub interfaces: Vec<String>,
+}
+
+/// Reads the configuration and observes the host, as far as it can be observed; the text to
+/// print, and the exit code.
+pub async fn run(args: &CheckArgs) -> Result<(String, u8), CheckError> {
+    let reading = super::run::read(&args.flags)?;
+    let host = match Netlink::connect() {
+        Ok((netlink, _changes)) => netlink.observe().await.ok(),
+        Err(_) => None,
+    };
+    let document = report(&reading, host.as_ref());
+    Ok((document.print(args.output)?, document.exit_code()))
+}
+
+/// Nothing can be reported.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    Config(#[from] Invalid),
+    /// The document cannot be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }
 
 /// The document for a configuration. `host` is what was observed; without it nothing is said

@@ -15,7 +15,12 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub struct CleanupArgs {
     /// Directory of the pins on bpffs
-    #[arg(long, env = "XVIP_PIN_DIR", value_name = "DIR", default_value = "/sys/fs/bpf/xvip")]
+    #[arg(
+        long,
+        env = "XVIP_PIN_DIR",
+        value_name = "DIR",
+        default_value = "/sys/fs/bpf/xvip"
+    )]
     pub pin_dir: PathBuf,
 }
 
@@ -46,11 +51,19 @@ pub async fn run(args: &CleanupArgs) -> Result<Vec<String>, CleanupError> {
     for result in netlink.bind(&changes).await {
         result?;
     }
-    let name = |ifindex| host.links.get(&ifindex).map_or("?", |link| link.name.as_str());
+    let name = |ifindex| {
+        host.links
+            .get(&ifindex)
+            .map_or("?", |link| link.name.as_str())
+    };
     let mut lines: Vec<String> = changes
         .iter()
         .map(|change| format!("address {} on {}", change.net, name(change.ifindex)))
         .collect();
-    lines.extend(datapath::cleanup(&args.pin_dir)?.iter().map(ToString::to_string));
+    lines.extend(
+        datapath::cleanup(&args.pin_dir)?
+            .iter()
+            .map(ToString::to_string),
+    );
     Ok(lines)
 }

@@ -1,12 +1,12 @@
 //! `vip-agent run`.
 
-use std::{fs, io, path::PathBuf};
+use std::{ffi::OsString, fs, io, path::Path};
 
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::flags::Flags;
 use crate::{
-    config::{self, Config, Invalid, LogFormat, LogLevel, Reading, Warning},
+    config::{self, Config, Invalid, LogFormat, LogLevel, Problem, Reading, Warning},
     driver::{Driver, StartError},
 };
 
@@ -16,14 +16,6 @@ pub enum RunError {
     /// The configuration has errors: exit code 2.
     #[error(transparent)]
     Config(#[from] Invalid),
-    /// Its file cannot be read: exit code 2.
-    #[error("cannot read the configuration {}: {source}", path.display())]
-    File {
-        /// `--config`.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// Something is missing on this host.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -33,29 +25,36 @@ impl RunError {
     /// What the process exits with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::File { .. } => 2,
+            Self::Config(_) => 2,
             Self::Start(_) => 1,
         }
     }
 }
 
 /// Reads the configuration from all its sources.
-pub fn read(flags: &Flags) -> Result<Reading, RunError> {
-    let text = match &flags.config {
-        Some(path) => Some(
-            fs::read_to_string(path)
-                .map_err(|source| RunError::File { path: path.clone(), source })?,
-        ),
-        None => None,
-    };
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let host_name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+pub fn read(flags: &Flags) -> Result<Reading, Invalid> {
+    let text = flags
+        .config
+        .as_ref()
+        .map(fs::read_to_string)
+        .transpose()
+        .map_err(|error| {
+            let path = flags.config.as_deref().unwrap_or(Path::new("")).display();
+            let message = format!("cannot be read: {error}");
+            let problem = Problem::new("--config", path, message, "name a file that can be read");
+            Invalid {
+                errors: vec![problem],
+                warnings: Vec::new(),
+            }
+        })?;
+    let lossy = |text: OsString| text.to_string_lossy().into_owned();
+    let environment = std::env::vars_os().map(|(name, value)| (lossy(name), lossy(value)));
+    let host_name = nix::unistd::gethostname().map(lossy).unwrap_or_default();
     Ok(config::read(
         &flags.given(),
         environment,
         text.as_deref(),
-        &host_name.unwrap_or_default(),
+        &host_name,
     ))
 }
 
@@ -65,8 +64,7 @@ pub async fn run(flags: Flags) -> Result<(), RunError> {
     log_to_stderr(&config);
     warn(&warnings);
     let reload = move || {
-        let reading = read(&flags).map_err(|error| Invalid::unreadable(error.to_string()))?;
-        let (config, warnings) = reading.into_config()?;
+        let (config, warnings) = read(&flags)?.into_config()?;
         warn(&warnings);
         Ok(config)
     };
@@ -92,7 +90,9 @@ fn log_to_stderr(config: &Config) {
     // Libraries speak up at warnings.
     let filter = EnvFilter::new(format!("warn,vip_agent={level},xvip={level}"));
     let lines = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false);
     match config.log.format {
         LogFormat::Text => lines.with(layer.with_ansi(false)).init(),
         LogFormat::Json => lines.with(layer.json()).init(),

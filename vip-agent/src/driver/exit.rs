@@ -23,13 +23,22 @@ impl Driver {
         }
         if let Ok(host) = self.netlink.observe().await {
             let unbind = binding::plan(&[], &host, &[]).changes();
-            for failed in self.netlink.bind(&unbind).await.into_iter().filter_map(Result::err) {
+            for failed in self
+                .netlink
+                .bind(&unbind)
+                .await
+                .into_iter()
+                .filter_map(Result::err)
+            {
                 tracing::warn!(error = %failed, "an address stays");
             }
         }
         for key in self.programmed.keys() {
-            let removed =
-                self.tables.vips.remove(key).and_then(|()| self.tables.vip_state.remove(key));
+            let removed = self
+                .tables
+                .vips
+                .remove(key)
+                .and_then(|()| self.tables.vip_state.remove(key));
             if let Err(error) = removed {
                 tracing::warn!(%error, vip = %key.ip(), "an entry stays");
             }

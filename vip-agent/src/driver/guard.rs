@@ -52,7 +52,8 @@ impl Driver {
         }
         if pass == Pass::Inherited {
             self.inherited.clear();
-            self.guards.retain(|ifindex, _| links.iter().any(|link| link.ifindex == *ifindex));
+            self.guards
+                .retain(|ifindex, _| links.iter().any(|link| link.ifindex == *ifindex));
             if let Err(error) = self.datapath.sweep() {
                 self.failed("sweep", error);
             }
@@ -75,7 +76,8 @@ impl Driver {
     }
 
     fn guard(&mut self, link: &Link, serves: bool) {
-        let ignored = !serves && is_ignored(&link.name, &self.config.ignore_interfaces)
+        let ignored = !serves
+            && is_ignored(&link.name, &self.config.ignore_interfaces)
             && !names(&self.config.interfaces, &link.name);
         let wanted = match (serves, self.config.attach) {
             (true, wanted) => wanted,
@@ -83,7 +85,11 @@ impl Driver {
             (false, _) => config::Attach::Auto,
         };
         let ifindex = link.ifindex;
-        let mut uppers = self.host.links.values().filter(|upper| upper.lower == Some(ifindex));
+        let mut uppers = self
+            .host
+            .links
+            .values()
+            .filter(|upper| upper.lower == Some(ifindex));
         let rxvlan = match uppers.any(|upper| upper.vlan_id.is_some()) {
             true => offload::rxvlan(&link.name),
             false => Some(false),
@@ -129,7 +135,10 @@ impl Driver {
                 Guard::Refused(refusal) => serves.then(|| refusal.to_string()),
             };
             if let Some(trouble) = trouble {
-                self.tell(Fact::interface(&link.name, InterfaceFact::AttachFailed(trouble)));
+                self.tell(Fact::interface(
+                    &link.name,
+                    InterfaceFact::AttachFailed(trouble),
+                ));
             }
             self.guards.insert(ifindex, guard);
         }
@@ -148,7 +157,10 @@ impl Driver {
 
     /// Has every interface attached anew, in the mode that is now wanted.
     pub(super) fn reattach_all(&mut self) {
-        let attached = self.guards.iter().filter(|(_, guard)| matches!(guard, Guard::Attached(_)));
+        let attached = self
+            .guards
+            .iter()
+            .filter(|(_, guard)| matches!(guard, Guard::Attached(_)));
         self.inherited.extend(attached.map(|(ifindex, _)| *ifindex));
         self.guards.clear();
     }
@@ -176,7 +188,10 @@ impl Driver {
             if standing.behind.is_empty() {
                 self.behind.remove(&ifindex);
             } else if self.behind.insert(ifindex) {
-                self.tell(Fact::interface(self.name(ifindex), InterfaceFact::PositionLost));
+                self.tell(Fact::interface(
+                    self.name(ifindex),
+                    InterfaceFact::PositionLost,
+                ));
             }
             if !standing.gone.is_empty() {
                 self.tell(Fact::interface(self.name(ifindex), InterfaceFact::Detached));

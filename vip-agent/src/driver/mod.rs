@@ -29,8 +29,8 @@ use tokio::{
 };
 use vip_common::abi::{Event, HostMac, LinkEntry};
 
-pub use self::start::StartError;
 use self::guard::Guard;
+pub use self::start::StartError;
 use crate::{
     announce::Announcer,
     attachment::RestoreLimit,
@@ -230,11 +230,17 @@ impl Driver {
             ("http", config.http != self.config.http),
             ("pinDir", config.pin_dir != self.config.pin_dir),
             ("bootId", config.boot_id != self.config.boot_id),
-            ("announceRate", config.announce_rate != self.config.announce_rate),
+            (
+                "announceRate",
+                config.announce_rate != self.config.announce_rate,
+            ),
             ("log", config.log != self.config.log),
         ];
         for (field, _) in fixed.iter().filter(|(_, changed)| *changed) {
-            tracing::warn!(field, "changed in the configuration: takes effect at the next start");
+            tracing::warn!(
+                field,
+                "changed in the configuration: takes effect at the next start"
+            );
         }
         config.node.clone_from(&self.config.node);
         config.http = self.config.http;

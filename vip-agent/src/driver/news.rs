@@ -20,7 +20,10 @@ impl Driver {
             VipFact::Yielded { rival }
         } else {
             let by_kernel = event.kind == EventKind::Defended as u8;
-            VipFact::Conflict { rival, defended: by_kernel || ordered }
+            VipFact::Conflict {
+                rival,
+                defended: by_kernel || ordered,
+            }
         };
         if ordered {
             self.announcer.defend(announce::Key { vip, ifindex });

@@ -34,17 +34,27 @@ impl Driver {
             missing.push(format!("the check of the programs failed: {error}"));
         }
         for (ifindex, guard) in &self.guards {
-            let serves = self.vips.values().any(|record| record.ifindex == Some(*ifindex));
+            let serves = self
+                .vips
+                .values()
+                .any(|record| record.ifindex == Some(*ifindex));
             if let Guard::Failed(error) = guard
                 && serves
             {
                 missing.push(format!("{}: {error}", self.name(*ifindex)));
             }
         }
-        let waiting = |state| self.vips.values().filter(|record| record.state == state).count();
+        let waiting = |state| {
+            self.vips
+                .values()
+                .filter(|record| record.state == state)
+                .count()
+        };
         let (pending, failed) = (waiting(VipState::Pending), waiting(VipState::Error));
         if !self.vips.is_empty() && pending + failed == self.vips.len() {
-            missing.push(format!("no VIP is served: {pending} pending, {failed} in error"));
+            missing.push(format!(
+                "no VIP is served: {pending} pending, {failed} in error"
+            ));
         }
         missing
     }
@@ -54,7 +64,11 @@ impl Driver {
             node: self.config.node.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             interfaces: self.interfaces(),
-            vips: self.vips.iter().map(|(vip, record)| self.vip_status(*vip, record)).collect(),
+            vips: self
+                .vips
+                .iter()
+                .map(|(vip, record)| self.vip_status(*vip, record))
+                .collect(),
         }
     }
 
@@ -77,7 +91,10 @@ impl Driver {
     }
 
     fn vip_status(&self, vip: std::net::IpAddr, record: &Record) -> VipStatus {
-        let counters = self.tables.vip_counters(self.counters.get(vip)).unwrap_or_default();
+        let counters = self
+            .tables
+            .vip_counters(self.counters.get(vip))
+            .unwrap_or_default();
         let answers = matches!(record.state, VipState::Answering | VipState::Conflict);
         VipStatus {
             address: vip,
@@ -101,7 +118,9 @@ impl Driver {
         let mut held = Vec::new();
         let mut claimed_not_programmed = 0;
         for (vip, record) in &self.vips {
-            let Some(ifindex) = record.ifindex else { continue };
+            let Some(ifindex) = record.ifindex else {
+                continue;
+            };
             let interface = self.name(ifindex);
             match self.programmed.get(&VipKey::new(*vip, ifindex)) {
                 Some(entry) if live(entry) => held.push((*vip, interface.clone())),
@@ -117,9 +136,14 @@ impl Driver {
             });
         }
         let homeless = |key: &VipKey| {
-            self.vips.get(&key.ip()).is_none_or(|record| record.ifindex != Some(key.ifindex))
+            self.vips
+                .get(&key.ip())
+                .is_none_or(|record| record.ifindex != Some(key.ifindex))
         };
-        let unclaimed = self.programmed.iter().filter(|(key, entry)| live(entry) && homeless(key));
+        let unclaimed = self
+            .programmed
+            .iter()
+            .filter(|(key, entry)| live(entry) && homeless(key));
         let slot = self.slots.get(self.claim.slot);
         let now = crate::io::datapath::boottime_ns();
         Ok(Snapshot {
@@ -148,7 +172,11 @@ impl Driver {
         vec![
             fill("VIPS", self.programmed.len(), self.tables.vips.capacity()),
             fill("LINKS", self.links.len(), self.tables.links.capacity()),
-            fill("HOST_MACS", self.macs.len(), self.tables.host_macs.capacity()),
+            fill(
+                "HOST_MACS",
+                self.macs.len(),
+                self.tables.host_macs.capacity(),
+            ),
         ]
     }
 }
@@ -160,4 +188,3 @@ const fn attach_mode(mode: Mode) -> AttachMode {
         Mode::Generic => AttachMode::Generic,
     }
 }
-

@@ -12,12 +12,12 @@ use vip_common::abi::{ANY_INTERFACE, HostMac, LinkEntry, SLOT_NEVER, VipEntry, V
 use super::{Driver, RETRY, Record, guard::Pass};
 use crate::{
     announce,
-    binding::{self, FOR_EVER, Kind, Operation, Place},
+    binding::{self, Kind, Operation, Place},
     config::{Adopt, Bind},
     desired::{self, Homeless, Placement},
     event::{Fact, InterfaceFact, VipFact},
     frame::Sender,
-    host::{Host, Link},
+    host::{FOR_EVER, Host, Link},
     io::datapath::DatapathError,
     reconcile::{self, BindPolicy, Plan},
     status::VipState,
@@ -51,10 +51,16 @@ impl Driver {
             return;
         }
         for link in self.host.links.values() {
-            let Some(was) = before.links.get(&link.ifindex) else { continue };
+            let Some(was) = before.links.get(&link.ifindex) else {
+                continue;
+            };
             let (carries, carried) = (link.up && link.carrier, was.up && was.carrier);
             if carries != carried {
-                let what = if carries { InterfaceFact::Up } else { InterfaceFact::Down };
+                let what = if carries {
+                    InterfaceFact::Up
+                } else {
+                    InterfaceFact::Down
+                };
                 self.tell(Fact::interface(&link.name, what));
             }
             if let Some(mac) = link.mac.filter(|_| link.mac != was.mac) {
@@ -69,7 +75,13 @@ impl Driver {
         for link in self.host.links.values() {
             if let Some(mac) = link.mac {
                 links.insert(link.ifindex, self.link_entry(link));
-                macs.insert(HostMac { mac: mac.0, reserved: 0 }, link.ifindex);
+                macs.insert(
+                    HostMac {
+                        mac: mac.0,
+                        reserved: 0,
+                    },
+                    link.ifindex,
+                );
             }
         }
         for (ifindex, entry) in &links {
@@ -91,7 +103,11 @@ impl Driver {
                 self.macs.entry(mac).or_insert(ifindex);
             }
         }
-        for ifindex in self.links.keys().filter(|ifindex| !links.contains_key(ifindex)) {
+        for ifindex in self
+            .links
+            .keys()
+            .filter(|ifindex| !links.contains_key(ifindex))
+        {
             self.tables.links.remove(ifindex)?;
             self.tables.link_state.remove(ifindex)?;
         }
@@ -121,16 +137,22 @@ impl Driver {
     fn tell_announcer_of_links(&mut self) {
         let homes: HashSet<_> = self.programmed.keys().map(|key| key.ifindex).collect();
         for link in self.host.links.values() {
-            let sender = link.mac.filter(|_| link.up && link.carrier).map(|mac| Sender {
-                mac,
-                own_ipv4: link.own_ipv4(),
-                router: link.ipv6_forwarding,
-            });
+            let sender = link
+                .mac
+                .filter(|_| link.up && link.carrier)
+                .map(|mac| Sender {
+                    mac,
+                    own_ipv4: link.own_ipv4(),
+                    router: link.ipv6_forwarding,
+                });
             if self.is_guarded(link.ifindex) || homes.contains(&link.ifindex) {
                 self.announcer.set_link(link.ifindex, sender);
             }
         }
-        for ifindex in homes.into_iter().filter(|ifindex| *ifindex != ANY_INTERFACE) {
+        for ifindex in homes
+            .into_iter()
+            .filter(|ifindex| *ifindex != ANY_INTERFACE)
+        {
             if !self.host.links.contains_key(&ifindex) {
                 self.announcer.set_link(ifindex, None);
             }
@@ -139,12 +161,24 @@ impl Driver {
 
     async fn place_vips(&mut self) -> Result<(), DatapathError> {
         let taken: HashSet<IpAddr> = self.programmed.keys().map(VipKey::ip).collect();
-        let placed =
-            desired::place(&self.config, &self.host, |ifindex| self.is_guarded(ifindex), &taken);
-        let adopt: Vec<binding::Adopt> =
-            self.config.adopt.iter().map(|Adopt::KubeVip| binding::Adopt::KubeVip).collect();
+        let placed = desired::place(
+            &self.config,
+            &self.host,
+            |ifindex| self.is_guarded(ifindex),
+            &taken,
+        );
+        let adopt: Vec<binding::Adopt> = self
+            .config
+            .adopt
+            .iter()
+            .map(|Adopt::KubeVip| binding::Adopt::KubeVip)
+            .collect();
         let policy = BindPolicy {
-            kind: if self.config.bind == Bind::Interface { Kind::Bind } else { Kind::Group },
+            kind: if self.config.bind == Bind::Interface {
+                Kind::Bind
+            } else {
+                Kind::Group
+            },
             valid_lft: FOR_EVER,
             adopt: &adopt,
         };
@@ -161,7 +195,11 @@ impl Driver {
             self.tell(Fact::vip(net.addr(), self.name(ifindex), VipFact::Restored));
         }
         for (ifindex, net) in flaps.held_back {
-            self.tell(Fact::vip(net.addr(), self.name(ifindex), VipFact::FlapLimited));
+            self.tell(Fact::vip(
+                net.addr(),
+                self.name(ifindex),
+                VipFact::FlapLimited,
+            ));
         }
         if let Some(at) = flaps.retry_at {
             self.round_within(at.saturating_sub(self.now()));
@@ -223,9 +261,21 @@ impl Driver {
     }
 
     /// Makes live what is bound, and announces it.
-    fn complete(&mut self, plan: &Plan, unbound: &HashMap<Place, String>) -> Result<(), DatapathError> {
-        let bound = |key| plan.place_of(key).is_none_or(|place| !unbound.contains_key(&place));
-        let live: Vec<_> = plan.complete.iter().filter(|(key, _)| bound(key)).copied().collect();
+    fn complete(
+        &mut self,
+        plan: &Plan,
+        unbound: &HashMap<Place, String>,
+    ) -> Result<(), DatapathError> {
+        let bound = |key| {
+            plan.place_of(key)
+                .is_none_or(|place| !unbound.contains_key(&place))
+        };
+        let live: Vec<_> = plan
+            .complete
+            .iter()
+            .filter(|(key, _)| bound(key))
+            .copied()
+            .collect();
         self.write(&live)?;
         for (key, entry) in &live {
             let (vip, ifindex) = (key.ip(), key.ifindex);
@@ -254,7 +304,10 @@ impl Driver {
             self.programmed.remove(key);
         }
         for key in &plan.remove {
-            if !self.programmed.contains_key(&VipKey { ifindex: ANY_INTERFACE, ..*key }) {
+            if !self.programmed.contains_key(&VipKey {
+                ifindex: ANY_INTERFACE,
+                ..*key
+            }) {
                 self.counters.give_back(key.ip());
             }
         }
@@ -283,7 +336,11 @@ impl Driver {
                 record.ifindex = ifindex;
                 record.since = Timestamp::now();
             }
-            record.prefix = placement.home.as_ref().ok().map(|home| home.net.prefix_len());
+            record.prefix = placement
+                .home
+                .as_ref()
+                .ok()
+                .map(|home| home.net.prefix_len());
             if record.set(state, reason)
                 && let Some(reason) = &record.reason
             {
@@ -311,10 +368,16 @@ impl Driver {
         };
         let place = (home.ifindex, home.net);
         let key = VipKey::new(placement.vip, home.ifindex);
-        let live = self.programmed.get(&key).is_some_and(|entry| entry.slot != SLOT_NEVER);
+        let live = self
+            .programmed
+            .get(&key)
+            .is_some_and(|entry| entry.slot != SLOT_NEVER);
         match refused.get(&place).or_else(|| unbound.get(&place)) {
             Some(reason) => (VipState::Error, Some(reason.clone())),
-            None if !home.carrier => (VipState::Pending, Some("its interface has no carrier".into())),
+            None if !home.carrier => (
+                VipState::Pending,
+                Some("its interface has no carrier".into()),
+            ),
             None if live => (VipState::Answering, None),
             None => (VipState::Pending, None),
         }
@@ -344,4 +407,3 @@ impl Record {
         changed
     }
 }
-

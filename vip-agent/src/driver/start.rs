@@ -86,7 +86,7 @@ impl Driver {
         let programmed: Programmed = tables.vips.all()?.into_iter().collect();
         let claim = claim_for_ever(&slots);
         let inherited: HashSet<_> = datapath
-            .pinned()
+            .present()
             .unwrap_or_default()
             .into_iter()
             .map(|(ifindex, _)| ifindex)
@@ -124,7 +124,10 @@ impl Driver {
         };
         if let Err(error) = &driver.checked {
             let error = error.clone();
-            driver.tell(Fact::Node(NodeFact::ReconcileFailed { part: "check", error }));
+            driver.tell(Fact::Node(NodeFact::ReconcileFailed {
+                part: "check",
+                error,
+            }));
         }
         let inputs = Inputs {
             changes,
@@ -143,11 +146,21 @@ impl Driver {
 /// under its epoch, with everything that the kernel answers by it.
 fn claim_for_ever(slots: &Slots) -> Claim {
     let left = slots.get(SLOT_SESSION);
-    let epoch = if left.deadline_boot_ns == FOREVER { left.epoch } else { left.epoch + 1 };
-    let slot =
-        LeaseSlot { deadline_boot_ns: FOREVER, confirmed_boot_ns: FOREVER, epoch };
+    let epoch = if left.deadline_boot_ns == FOREVER {
+        left.epoch
+    } else {
+        left.epoch + 1
+    };
+    let slot = LeaseSlot {
+        deadline_boot_ns: FOREVER,
+        confirmed_boot_ns: FOREVER,
+        epoch,
+    };
     if left != slot {
         slots.set(SLOT_SESSION, slot);
     }
-    Claim { slot: SLOT_SESSION, epoch }
+    Claim {
+        slot: SLOT_SESSION,
+        epoch,
+    }
 }

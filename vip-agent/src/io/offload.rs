@@ -17,7 +17,10 @@ struct Value {
 /// Whether the device takes VLAN tags off what it receives, where it tells.
 pub fn rxvlan(name: &str) -> Option<bool> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
-    let mut value = Value { command: ETHTOOL_GFLAGS, data: 0 };
+    let mut value = Value {
+        command: ETHTOOL_GFLAGS,
+        data: 0,
+    };
     // SAFETY: all zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.len() >= request.ifr_name.len() {
