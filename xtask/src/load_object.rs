@@ -56,7 +56,10 @@ fn load(bytes: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The error with its causes; the verifier's log is the last.
+/// Lines of a verifier's log that say why: the last ones.
+const LOG_END: usize = 20;
+
+/// The error with its causes; of a verifier's log only the end.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -65,5 +68,9 @@ fn chain(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.len().checked_sub(LOG_END) {
+        None | Some(0) => text,
+        Some(skipped) => format!("{}\n  ...\n{}", lines[0], lines[skipped..].join("\n")),
+    }
 }

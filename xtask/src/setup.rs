@@ -113,7 +113,7 @@ fn install(packages: &[&str], arm64: bool) -> Result<(), Error> {
     update.args(["-q", "update"]);
     steps.push(update);
     let mut install = apt_get();
-    install.args(["-q", "-y", "--no-install-recommends", "install"]);
+    install.args(["-qq", "-y", "--no-install-recommends", "install"]);
     install.args(packages);
     steps.push(install);
 
@@ -143,6 +143,9 @@ pub(crate) fn apt_get() -> Command {
         "DPkg::Lock::Timeout=300",
         "-o",
         "Acquire::Retries=3",
+        // No progress bar in a log.
+        "-o",
+        "Dpkg::Use-Pty=0",
     ]);
     apt
 }

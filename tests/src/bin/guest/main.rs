@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error with its causes, in one line.
+/// Lines of a verifier's log that say why: the last ones.
+const LOG_END: usize = 8;
+
+/// The error with its causes, in one line; of a verifier's log only the end.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -30,5 +33,13 @@ fn chain(error: &dyn Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text.replace('\n', " | ")
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, .., _] if lines.len() > LOG_END => {
+            let end = &lines[lines.len() - LOG_END..];
+            let first: String = first.chars().take(120).collect();
+            format!("{first} ... {}", end.join(" | "))
+        }
+        _ => lines.join(" | "),
+    }
 }
