@@ -1,1 +1,5 @@
 //! Test beds shared by the end-to-end tests.
+
+pub mod golden;
+pub mod model;
+pub mod test_run;
