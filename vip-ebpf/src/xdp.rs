@@ -124,15 +124,16 @@ impl Packet for XdpFrame {
     }
 
     #[inline(always)]
-    fn load_icmp(self, at: u32, length: u32, work: &mut Work) -> bool {
+    fn load_icmp(self, at: u32, _length: u32, work: &mut Work) -> bool {
+        let length = icmp_length(work);
         let to = work.icmp.as_mut_ptr().cast::<c_void>();
         // SAFETY: `icmp_length` is at most the 256 bytes of `work.icmp`.
-        unsafe { bpf_xdp_load_bytes(self.0, at, to, icmp_length(length)) == 0 }
+        unsafe { bpf_xdp_load_bytes(self.0, at, to, length) == 0 }
     }
 
     #[inline(always)]
-    fn sum_icmp(self, length: u32, work: &Work) -> u16 {
-        sum_icmp(length, work)
+    fn sum_icmp(self, _length: u32, work: &Work) -> u16 {
+        sum_icmp(work)
     }
 
     #[inline(always)]
