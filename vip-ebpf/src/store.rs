@@ -3,7 +3,6 @@
 use core::{mem::size_of, ptr};
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
-use aya_log_ebpf::debug;
 use vip_common::{
     abi::{
         Event, EventKind, HostMac, LeaseSlot, LinkEntry, LinkState, Traced, VipEntry, VipKey,
@@ -211,8 +210,7 @@ impl Tables<'static> for Store {
             event.add(4).write(tail);
         }
         record.submit(0);
-        // Constant text: with arguments Linux 6.1 refuses it. The level is off unless the agent logs at debug.
-        debug!((), "a rival claims a VIP");
+        crate::log_conflict();
     }
 
     #[inline(always)]
