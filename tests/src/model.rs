@@ -53,6 +53,8 @@ pub struct Model {
     pub vip_counters: RefCell<BTreeMap<u32, VipCounters>>,
     /// `EVENTS`.
     pub events: RefCell<Vec<Event>>,
+    /// `VIP_STATE` has no room for a further entry.
+    pub states_full: Cell<bool>,
     /// `TRACED`.
     pub traced: RefCell<Vec<Traced>>,
 }
@@ -110,6 +112,9 @@ impl<'a> Tables<'a> for &'a Model {
 
     fn note_yield(self, key: &Key, now: u64, confirmed: u64) -> bool {
         let mut states = self.states.borrow_mut();
+        if self.states_full.get() && !states.contains_key(&key.vip_key()) {
+            return false;
+        }
         let state = states.entry(key.vip_key()).or_default();
         let known = state.yield_at_ns != 0 && state.yield_confirmed_ns == confirmed;
         state.yield_at_ns = now;
@@ -119,6 +124,9 @@ impl<'a> Tables<'a> for &'a Model {
 
     fn take_interval(self, key: &Key, now: u64) -> bool {
         let mut states = self.states.borrow_mut();
+        if self.states_full.get() && !states.contains_key(&key.vip_key()) {
+            return false;
+        }
         let last = &mut states.entry(key.vip_key()).or_default().defended_at_ns;
         if *last != 0 && now - *last < DEFEND_INTERVAL_NS {
             return false;

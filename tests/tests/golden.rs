@@ -7,17 +7,16 @@
 use std::{collections::BTreeSet, env, fmt::Write as _, fs};
 
 use tests::{
-    golden::{Case, capture, cases, judge, outcome::Outcome, world::State},
+    golden::{Case, capture, cases, judge, outcome::Outcome, used_work, world::State},
     model::Model,
 };
-use vip_common::work::Work;
 
 /// A time like that of a host that runs for a week.
 const NOW: u64 = 600_000_000_000_000;
 
 fn outcome(case: &Case, state: State) -> Outcome {
     let model = Model::new(&state.contents(NOW), NOW);
-    judge(&model, &mut Work::new(), case.direction, &case.frame)
+    judge(&model, &mut used_work(), case.direction, &case.frame)
 }
 
 #[test]

@@ -225,6 +225,34 @@ fn a_claim_or_question_past_the_deadline_keeps_the_vip_fenced_when_the_deadline_
 }
 
 #[test]
+fn what_is_yielded_is_not_answered_even_where_the_yield_finds_no_room() {
+    let both = Nd {
+        from: [2, 0xee, 0, 0, 0, 1],
+        source: VIP6,
+        options: vec![],
+        ..Nd::refresh()
+    };
+    let model = model(State::Unconfirmed);
+    model.states_full.set(true);
+    let got = comes(&model, &both.bytes());
+    assert_eq!(got.action, Action::Drop);
+    assert_eq!(got.counted.len(), 2, "yielded and fenced");
+    // A flood that finds no room raises no flood of events.
+    assert!(kinds(&model).is_empty());
+}
+
+#[test]
+fn the_note_of_a_defence_is_no_yield() {
+    for (vip, [ask, claim, _]) in frames() {
+        let model = model(State::Confirmed);
+        comes(&model, &claim);
+        // A hold by a session that was never confirmed.
+        model.leases.borrow_mut()[1].confirmed_boot_ns = 0;
+        assert!(is_answered(&model, &ask), "{vip}");
+    }
+}
+
+#[test]
 fn a_proxys_advertisement_is_never_yielded_to() {
     let modest = Nd {
         flags: 0,

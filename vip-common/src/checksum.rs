@@ -27,6 +27,16 @@ pub const fn icmpv6_rest(length: u32) -> u64 {
     (length as u16).to_be() as u64 + 58u16.to_be() as u64
 }
 
+/// The checksum over a sum. 0 and ffff are the same number (RFC 1071, 2): ffff is stored, since a
+/// checksum of 0 looks like none, and `wire.md`, rule 19 calls it malformed.
+#[inline(always)]
+pub const fn of(total: u64) -> u16 {
+    match !fold(total) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
 /// The checksum after `from` became `to` (RFC 1624, equation 3).
 #[inline(always)]
 pub fn replace(checksum: u16, from: &[u16; 8], to: &[u16; 8]) -> u16 {
@@ -36,7 +46,7 @@ pub fn replace(checksum: u16, from: &[u16; 8], to: &[u16; 8]) -> u16 {
         total += (!from[at]) as u64 + to[at] as u64;
         at += 1;
     }
-    !fold(total)
+    of(total)
 }
 
 #[cfg(test)]

@@ -496,7 +496,7 @@ fn build(
         at += 1;
     }
     total += mac[0] as u64 + mac[1] as u64 + mac[2] as u64;
-    reply[28] = !checksum::fold(total);
+    reply[28] = checksum::of(total);
 }
 
 /// Sender's link-layer address of a claim: the option, else the Ethernet source.

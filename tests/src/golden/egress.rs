@@ -9,7 +9,7 @@ use vip_common::{
 
 use super::{
     Case, Direction,
-    frame::{ALL_NODES, Arp, EVERYONE, Nd, group, group_mac, link_layer},
+    frame::{ALL_NODES, Arp, EVERYONE, Nd, Sum, group, group_mac, link_layer},
     outcome::Outcome,
     world::{CLIENT4, CLIENT6, OURS, OWN_LINK_LOCAL, OWN4, OWN6, State, VIP4, VIP6},
 };
@@ -96,6 +96,7 @@ fn solicits_as(frame: Nd) -> impl Fn(State) -> Outcome {
             Family::Ipv6,
             Nd {
                 source,
+                sum: Sum::Nonzero,
                 ..frame.clone()
             }
             .bytes(),
@@ -208,6 +209,16 @@ fn nd() -> Vec<Case> {
         ..solicitation.clone()
     };
     let all_routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    let own = Nd {
+        source: OWN6,
+        target: Some(Ipv6Addr::UNSPECIFIED),
+        ..solicitation.clone()
+    };
+    let word = own.word_for_sum_of_zero();
+    let zero_sum = Nd {
+        target: Some(Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, word)),
+        ..solicitation.clone()
+    };
     let to_routers = Nd {
         to: group_mac(all_routers),
         destination: all_routers,
@@ -277,6 +288,12 @@ fn nd() -> Vec<Case> {
             "found as well",
             extended.bytes(),
             solicits_as(extended.clone()),
+        ),
+        leaves(
+            "28-solicitation-leaves-with-a-sum-of-zero",
+            "ffff is stored: rule 19 would call 0 malformed",
+            zero_sum.bytes(),
+            solicits_as(zero_sum.clone()),
         ),
         leaves(
             "28-router-solicitation-leaves",

@@ -119,6 +119,8 @@ impl Arp {
 pub enum Sum {
     /// The right one.
     Right,
+    /// The right one, and ffff for 0: the same number, and no zero (rule 19).
+    Nonzero,
     /// Off by one.
     Wrong,
     /// Zero.
@@ -259,12 +261,19 @@ impl Nd {
         let icmpv6 = IpNextHeaderProtocol(58);
         let right = ipv6_checksum(&message, 1, &[], &self.source, &self.destination, icmpv6);
         let sum = match self.sum {
-            Sum::Right => right,
+            Sum::Nonzero if right == 0 => 0xffff,
+            Sum::Right | Sum::Nonzero => right,
             Sum::Wrong => right.wrapping_add(1),
             Sum::Zero => 0,
         };
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         message
+    }
+
+    /// The last word of an address that makes the checksum zero, where the frame has 0 there.
+    pub fn word_for_sum_of_zero(&self) -> u16 {
+        let message = self.message();
+        u16::from_be_bytes([message[2], message[3]])
     }
 
     /// The frame.

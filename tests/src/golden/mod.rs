@@ -22,9 +22,10 @@ use vip_common::{
     counter::{Family, Verdict},
     egress::egress,
     ingress::ingress,
+    nd::Found,
     packet::Action,
     slice::{FRAME_MAX, Frame},
-    work::Work,
+    work::{Claim, Work},
 };
 
 use crate::model::Model;
@@ -149,6 +150,30 @@ pub fn cases() -> Vec<Case> {
     let mut cases = [arp::cases(), claims::cases(), nd::cases(), egress::cases()].concat();
     cases.sort_by_key(|case| case.name);
     cases
+}
+
+/// A work area that still holds what other frames left there, as the kernel's does.
+pub fn used_work() -> Work {
+    let mut work = Work::new();
+    work.extensions = 1;
+    work.fragment = true;
+    work.whole = true;
+    work.asks = true;
+    work.claims = Claim::Gratuitous;
+    work.tags = 2;
+    work.walk.malformed = true;
+    work.walk.found = Found::Odd;
+    for words in [
+        &mut work.arp[..],
+        &mut work.ip6[..],
+        &mut work.icmp[..],
+        &mut work.option[..],
+        &mut work.extension[..],
+        &mut work.reply[..],
+    ] {
+        words.fill(0xa5a5);
+    }
+    work
 }
 
 /// Judges a frame in userspace, over maps that are as at first, and tells what came of it.

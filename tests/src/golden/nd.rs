@@ -39,6 +39,11 @@ fn left(shape: Shape) -> Outcome {
     Outcome::left(Family::Ipv6, shape)
 }
 
+/// The address with another last word.
+fn with_last(address: Ipv6Addr, word: u16) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(address) & !0xffff | u128::from(word))
+}
+
 const NONCE: [u8; 8] = [14, 1, 1, 2, 3, 4, 5, 6];
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
@@ -270,6 +275,10 @@ fn duplicate_detection() -> Vec<Case> {
 fn malformed() -> Vec<Case> {
     let nd = |name, why, nd, shape| ask(name, why, nd, left(shape));
     let loopback = Ipv6Addr::LOCALHOST;
+    let zero_sum = Nd {
+        source: with_last(CLIENT6, 0),
+        ..Nd::ask()
+    };
     vec![
         nd(
             "19-hop-limit-254",
@@ -297,6 +306,24 @@ fn malformed() -> Vec<Case> {
                 ..Nd::ask()
             },
             Shape::Checksum,
+        ),
+        nd(
+            "19-zero-checksum-though-right",
+            "the sum of this one is zero",
+            Nd {
+                source: with_last(CLIENT6, zero_sum.word_for_sum_of_zero()),
+                ..zero_sum
+            },
+            Shape::Checksum,
+        ),
+        nd(
+            "19-payload-far-beyond-the-frame",
+            "not merely too long",
+            Nd {
+                payload_length: Some(2_048),
+                ..Nd::ask()
+            },
+            Shape::Length,
         ),
         nd(
             "19-code-not-0",
@@ -614,6 +641,23 @@ fn senders() -> Vec<Case> {
             },
             irregular(),
         ),
+        {
+            let answer = Nd {
+                destination: with_last(CLIENT6, 0),
+                ..Nd::our_answer()
+            };
+            let requester = with_last(CLIENT6, answer.word_for_sum_of_zero());
+            ask(
+                "26-answer-with-a-sum-of-zero",
+                "sent as ffff: rule 19 would call 0 malformed",
+                Nd {
+                    source: requester,
+                    options: link_layer(1, CLIENT),
+                    ..Nd::ask()
+                },
+                answered(advertisement(CLIENT, requester, VIP6, SOLICITED | OVERRIDE)),
+            )
+        },
         // The sum of this question and of its answer needs an end-around carry twice.
         ask(
             "26-checksum-with-carries",

@@ -96,7 +96,11 @@ pub fn advertisement(to_mac: [u8; 6], to: Ipv6Addr, vip: Ipv6Addr, flags: u8) ->
     option.set_option_type(NdpOptionTypes::TargetLLAddr);
     option.set_length(1);
     option.set_data(&OURS);
-    let sum = icmpv6::checksum(&Icmpv6Packet::new(&bytes[54..]).unwrap(), &vip, &to);
+    let sum = match icmpv6::checksum(&Icmpv6Packet::new(&bytes[54..]).unwrap(), &vip, &to) {
+        // The same number, and no zero, which rule 19 calls malformed.
+        0 => 0xffff,
+        sum => sum,
+    };
     let mut message = MutableNeighborAdvertPacket::new(&mut bytes[54..]).unwrap();
     message.set_checksum(sum);
     assert_eq!(message.packet().len(), 32);
