@@ -25,6 +25,27 @@ use crate::{
     netns::{BedError, Peer, system},
 };
 
+/// What most tests serve.
+pub const VIP4: &str = "192.0.2.100";
+/// What most tests serve.
+pub const VIP6: &str = "2001:db8::100";
+/// The modes that veth has.
+pub const MODES: [&str; 2] = ["native", "tc"];
+
+/// A configuration that serves [`VIP4`] and [`VIP6`] on `eth0`; `more` are further lines.
+pub fn config(attach: &str, more: &str) -> String {
+    config_of(&[VIP4, VIP6], attach, more)
+}
+
+/// A configuration that serves `vips` on `eth0`.
+pub fn config_of(vips: &[&str], attach: &str, more: &str) -> String {
+    let vips: String = vips
+        .iter()
+        .map(|vip| format!("  - address: \"{vip}\"\n"))
+        .collect();
+    format!("interfaces: [eth0]\nattach: {attach}\nlog: {{level: debug}}\nvips:\n{vips}{more}")
+}
+
 /// Where the agent pins, in the node's mounts.
 pub const PINS: &str = "/sys/fs/bpf/xvip";
 /// Address of its HTTP server, in the node's namespace.
@@ -87,6 +108,8 @@ fn confined(node: &Peer, arguments: &[&str]) -> Command {
         .args([
             "--bounding-set=-all,+bpf,+net_admin,+net_raw",
             "--inh-caps=-all",
+            // Nothing stays when a test or the demo is killed.
+            "--pdeathsig=KILL",
         ])
         .arg(binary())
         .args(arguments);

@@ -209,7 +209,15 @@ fn output(command: &mut Command, text: &str) -> Result<String, BedError> {
     })
 }
 
-pub(crate) fn system(call: &'static str) -> impl Fn(io::Error) -> BedError {
+/// Runs a command to its end, whatever that is, and returns what it wrote.
+pub fn output_of(command: &mut Command) -> Result<String, BedError> {
+    let output = command.output().map_err(system("spawn"))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// For `map_err` of system calls.
+pub fn system(call: &'static str) -> impl Fn(io::Error) -> BedError {
     move |source| BedError::System { call, source }
 }
 
