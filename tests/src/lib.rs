@@ -5,7 +5,11 @@
     reason = "in a test bed, what fails is a failed test"
 )]
 
+pub mod agent;
 pub mod golden;
+pub mod lan;
 pub mod model;
 pub mod netns;
+pub mod observer;
 pub mod test_run;
+pub mod wire;

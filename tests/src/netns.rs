@@ -19,7 +19,9 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::AsFd,
+    path::PathBuf,
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -42,6 +44,16 @@ pub enum BedError {
         command: String,
         /// What it said.
         stderr: String,
+    },
+    /// Something did not come in time.
+    #[error("still waiting for {what} after {seconds} s: {state}")]
+    Late {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// How it was at the end.
+        state: String,
     },
 }
 
@@ -90,15 +102,36 @@ impl Drop for NetNs {
 #[derive(Debug)]
 pub struct Peer {
     keeper: Child,
+    has_bpffs: bool,
 }
 
 impl Peer {
     /// Makes it; the thread stays where it is.
     pub fn new() -> Result<Self, BedError> {
+        Self::make(false)
+    }
+
+    /// Makes one with mounts of its own, and there a BPF file system of its own: what is pinned
+    /// outlives every process but the keeper.
+    pub fn with_bpffs() -> Result<Self, BedError> {
+        Self::make(true)
+    }
+
+    fn make(has_bpffs: bool) -> Result<Self, BedError> {
         // It says when it is inside, and ends at the end of its input, whatever becomes of us.
-        let inside = "ip link set lo up && echo inside && read forever";
+        let inside = match has_bpffs {
+            true => {
+                "mount -t bpf bpf /sys/fs/bpf && ip link set lo up && echo inside && read forever"
+            }
+            false => "ip link set lo up && echo inside && read forever",
+        };
+        let unshared: &[&str] = match has_bpffs {
+            true => &["--net", "--mount"],
+            false => &["--net"],
+        };
         let mut keeper = Command::new("unshare")
-            .args(["--net", "sh", "-c", inside])
+            .args(unshared)
+            .args(["sh", "-c", inside])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -107,7 +140,7 @@ impl Peer {
         if let Some(said) = keeper.stdout.as_mut() {
             said.read_exact(&mut word).map_err(system("unshare"))?;
         }
-        Ok(Self { keeper })
+        Ok(Self { keeper, has_bpffs })
     }
 
     /// A process inside, for `ip link set DEV netns PID`.
@@ -123,8 +156,37 @@ impl Peer {
     /// A command inside, to be started by the caller.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args([&format!("--net=/proc/{}/ns/net", self.pid()), "--", program]);
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid()));
+        if self.has_bpffs {
+            command.arg(format!("--mount=/proc/{}/ns/mnt", self.pid()));
+        }
+        command.args(["--", program]);
         command
+    }
+
+    /// A path inside its mounts, as seen from outside.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid()))
+    }
+
+    /// Runs `work` in a thread inside the network namespace. Sockets that it opens stay inside.
+    pub fn enter<T: Send>(
+        &self,
+        work: impl FnOnce() -> Result<T, BedError> + Send,
+    ) -> Result<T, BedError> {
+        let path = format!("/proc/{}/ns/net", self.pid());
+        let namespace = File::open(path).map_err(system("open ns/net"))?;
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET)
+                    .map_err(|errno| system("setns")(errno.into()))?;
+                work()
+            });
+            match inside.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
     }
 }
 
@@ -147,7 +209,15 @@ fn output(command: &mut Command, text: &str) -> Result<String, BedError> {
     })
 }
 
-fn system(call: &'static str) -> impl Fn(io::Error) -> BedError {
+/// Runs a command to its end, whatever that is, and returns what it wrote.
+pub fn output_of(command: &mut Command) -> Result<String, BedError> {
+    let output = command.output().map_err(system("spawn"))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// For `map_err` of system calls.
+pub fn system(call: &'static str) -> impl Fn(io::Error) -> BedError {
     move |source| BedError::System { call, source }
 }
 

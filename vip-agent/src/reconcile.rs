@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use vip_common::abi::{ANY_INTERFACE, SLOT_NEVER, VipEntry, VipKey};
 
 use crate::{
-    binding::{self, Adopt, BindingPlan, Kind, Place, Refusal, Wanted},
+    binding::{self, AddressChange, Adopt, BindingPlan, Kind, Place, Refusal, Wanted},
     counter_index::CounterIndices,
     desired::{Home, Placement},
     host::Host,
@@ -30,7 +30,8 @@ pub type Programmed = HashMap<VipKey, VipEntry>;
 pub struct Plan {
     /// Live entries that lose their right: to be pointed at the slot that is never live.
     pub fence: Vec<(VipKey, VipEntry)>,
-    /// New entries, not live yet.
+    /// New entries: not live yet, unless the address is bound already. Such a one is answered by
+    /// the kernel's own stack until now, and would be silent in between.
     pub program: Vec<(VipKey, VipEntry)>,
     /// Addresses.
     pub binding: BindingPlan,
@@ -99,6 +100,10 @@ pub fn plan(
         .map(|(place, _)| *place)
         .collect();
 
+    let bound: HashSet<Place> = (binding.adopted.iter().copied())
+        .chain(binding.replace.iter().map(AddressChange::place))
+        .collect();
+
     let mut plan = Plan {
         binding,
         ..Plan::default()
@@ -131,18 +136,17 @@ pub fn plan(
     for (key, goal) in target {
         let there = programmed.get(&key);
         if there.is_none() {
-            plan.program.push((
-                key,
-                VipEntry {
-                    slot: SLOT_NEVER,
-                    ..goal
-                },
-            ));
+            let is_bound = plan.places.get(&key).is_some_and(|at| bound.contains(at));
+            let slot = if is_bound { goal.slot } else { SLOT_NEVER };
+            plan.program.push((key, VipEntry { slot, ..goal }));
         }
         if goal.slot != SLOT_NEVER && there != Some(&goal) {
             plan.complete.push((key, goal));
         }
     }
+    // An interface without an entry of its own falls back to this one, which is never live.
+    plan.program
+        .sort_by_key(|(key, _)| key.ifindex == ANY_INTERFACE);
     plan
 }
 

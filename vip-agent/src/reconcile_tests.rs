@@ -173,3 +173,15 @@ fn a_refused_vip_is_not_programmed_at_all() {
     let plan = planned(&[refused], &Programmed::new(), &host());
     assert!(plan.is_settled());
 }
+
+#[test]
+fn an_address_that_is_bound_already_is_not_silenced_while_it_is_taken_over() {
+    let first = planned(&[at(VIP, 2)], &Programmed::new(), &host());
+    let (_, host) = carried_out(&first, &Programmed::new(), &host());
+    let plan = planned(&[at(VIP, 2)], &Programmed::new(), &host);
+    let slots: Vec<_> = (plan.program.iter())
+        .map(|(key, entry)| (key.ifindex, entry.slot))
+        .collect();
+    // Its own interface first: until then the entry of all others would be taken.
+    assert_eq!(slots, [(2, SLOT_SESSION), (ANY_INTERFACE, SLOT_NEVER)]);
+}

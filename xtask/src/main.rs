@@ -7,6 +7,7 @@ mod build;
 mod build_ebpf;
 mod builtin_calls;
 mod command;
+mod demo;
 mod error;
 mod load_object;
 mod setup;
@@ -46,6 +47,8 @@ verbs! {
     BuildEbpf => build_ebpf;
     /// Everything: build, lints, architecture, unit and root tests, kernels in VMs
     Test => test;
+    /// Show it: VIPs answered, agent killed, rival defended against, in network namespaces
+    Demo => demo;
     /// Load the object on Debian's kernels in VMs, with three capabilities
     TestKernels => test_kernels;
     /// Refuse imports that break the layering of the crates and modules
