@@ -1,1 +1,3 @@
 //! Test beds shared by the end-to-end tests.
+
+pub mod bench;
