@@ -215,9 +215,8 @@ fn program_vips(ebpf: &mut Ebpf, ifindex: u32, mac: [u8; 6]) -> Result<(), Error
     let map = ebpf.map_mut("LEASES").ok_or(Error::Missing("LEASES"))?;
     let mut leases: Array<_, Plain<LeaseSlot>> = Array::try_from(map)?;
     let live = LeaseSlot {
-        // A deadline as a session has: the program has to read the clock.
-        deadline_boot_ns: FOREVER - 1,
-        confirmed_boot_ns: FOREVER - 1,
+        deadline_boot_ns: FOREVER,
+        confirmed_boot_ns: FOREVER,
         epoch: 1,
     };
     leases.set(u32::from(SLOT_SESSION), Plain(live), 0)?;
