@@ -4,6 +4,10 @@
 //! Whatever is unusual leaves the frame as it was and goes the general way of
 //! [`crate::ingress`], which would have answered the usual question alike: a test compares them.
 //! Nothing here is stricter or looser, it only copies less and asks the maps less.
+//!
+//! The frame is looked at in several steps, with look-ups between: what is held across a call, or
+//! too much at once, goes to the stack, and without CAP_PERFMON the verifier puts a barrier of 15
+//! to 25 ns behind such a write. Keys lie in the scratch area for the same reason.
 
 use crate::{
     abi::{FOREVER, LinkEntry, SLOT_NEVER, VipEntry},
@@ -12,15 +16,15 @@ use crate::{
     ethernet, nd,
     packet::{ARP_FRAME, NA_FRAME, Packet},
     tables::Tables,
-    work::{MacWords, Work, is_group, is_station, mac_words},
+    work::{MacWords, QuickKey, Work, is_group, is_station, mac_words},
 };
 
 /// Answers; false when the question is not a usual one, or none.
 #[inline(always)]
 pub fn answer<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Work) -> bool {
     match packet.head(|frame: &mut [u16; 7]| frame[6]) {
-        Some(ethernet::ARP) => answer_arp(packet, tables, work),
-        Some(ethernet::IPV6) => answer_solicitation(packet, tables, work),
+        Some(ethernet::ARP) => answer_arp(packet, tables, &mut work.quick),
+        Some(ethernet::IPV6) => answer_solicitation(packet, tables, &mut work.quick),
         _ => false,
     }
 }
@@ -32,8 +36,7 @@ const ARP_ANSWER: usize = ARP_FRAME as usize / 2;
 const ND: usize = NA_FRAME as usize / 2;
 
 #[inline(never)]
-fn answer_arp<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Work) -> bool {
-    let key = &mut work.quick;
+fn answer_arp<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, key: &mut QuickKey) -> bool {
     let ifindex = packet.ifindex();
     let asks = packet.head(|frame: &mut [u16; ARP]| {
         key.set_ipv4([frame[19], frame[20]], ifindex);
@@ -57,9 +60,13 @@ fn answer_arp<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Wor
     }
     let to_us = packet.head(|frame: &mut [u16; ARP]| {
         let to_all = frame[0] & frame[1] & frame[2] == 0xffff;
-        is_between(frame, entry, to_all)
+        to_all || is_to_us(frame, entry)
     });
-    if to_us != Some(true) || !is_confirmed(tables, entry) || !packet.resize(ARP_FRAME) {
+    if to_us != Some(true) || !is_confirmed(tables, entry) {
+        return false;
+    }
+    let other = packet.head(|frame: &mut [u16; ARP]| !is_from_us(frame, entry));
+    if other != Some(true) || !packet.resize(ARP_FRAME) {
         return false;
     }
     let answered = packet.head(|frame: &mut [u16; ARP_ANSWER]| {
@@ -78,9 +85,8 @@ fn answer_arp<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Wor
 fn answer_solicitation<'a, P: Packet, T: Tables<'a>>(
     packet: P,
     tables: T,
-    work: &mut Work,
+    key: &mut QuickKey,
 ) -> bool {
-    let key = &mut work.quick;
     let ifindex = packet.ifindex();
     let asks = packet.head(|frame: &mut [u16; ND]| {
         key.set_ipv6(eight(frame, 31), ifindex);
@@ -100,17 +106,16 @@ fn answer_solicitation<'a, P: Packet, T: Tables<'a>>(
     let usual = packet.head(|frame: &mut [u16; ND]| {
         is_sender(frame, &[frame[40], frame[41], frame[42]]) && nd::is_usual_solicitation(frame)
     });
-    if usual != Some(true)
-        || packet.sum_solicitation() != Some(0xffff)
-        || !is_confirmed(tables, entry)
-    {
+    if usual != Some(true) || packet.sum_solicitation() != Some(0xffff) {
         return false;
     }
-    let to_us = packet.head(|frame: &mut [u16; ND]| {
-        let to_group = is_group(&[frame[0], 0, 0]);
-        is_between(frame, entry, to_group)
-    });
-    if to_us != Some(true) || !packet.resize(NA_FRAME) {
+    let to_us =
+        packet.head(|frame: &mut [u16; ND]| is_group(&[frame[0], 0, 0]) || is_to_us(frame, entry));
+    if to_us != Some(true) || !is_confirmed(tables, entry) {
+        return false;
+    }
+    let other = packet.head(|frame: &mut [u16; ND]| !is_from_us(frame, entry));
+    if other != Some(true) || !packet.resize(NA_FRAME) {
         return false;
     }
     let flags = nd::solicited_flags(tables.link_quick(key).is_some_and(LinkEntry::forwards));
@@ -162,13 +167,16 @@ fn is_sender<const W: usize>(frame: &[u16; W], named: &MacWords) -> bool {
     differs == 0 && is_station(named)
 }
 
-/// The frame came to us, or to all of us, and not from us.
 #[inline(always)]
-fn is_between<const W: usize>(frame: &[u16; W], entry: &VipEntry, to_all: bool) -> bool {
+fn is_to_us<const W: usize>(frame: &[u16; W], entry: &VipEntry) -> bool {
     let mac = mac_words(&entry.mac);
-    let to_other = frame[0] ^ mac[0] | frame[1] ^ mac[1] | frame[2] ^ mac[2];
-    let from_other = frame[3] ^ mac[0] | frame[4] ^ mac[1] | frame[5] ^ mac[2];
-    from_other != 0 && (to_all || to_other == 0)
+    (frame[0] ^ mac[0] | frame[1] ^ mac[1] | frame[2] ^ mac[2]) == 0
+}
+
+#[inline(always)]
+fn is_from_us<const W: usize>(frame: &[u16; W], entry: &VipEntry) -> bool {
+    let mac = mac_words(&entry.mac);
+    (frame[3] ^ mac[0] | frame[4] ^ mac[1] | frame[5] ^ mac[2]) == 0
 }
 
 /// Makes the sender the receiver, and us the sender.
