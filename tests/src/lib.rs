@@ -1,3 +1,12 @@
 //! Test beds shared by the end-to-end tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in a test bed, what fails is a failed test"
+)]
 
 pub mod bench;
+pub mod golden;
+pub mod model;
+pub mod netns;
+pub mod test_run;

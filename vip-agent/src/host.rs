@@ -13,6 +13,21 @@ use crate::vip::{IfIndex, Mac};
 /// itself uses 1 to 3; the numbers above are free for routing daemons and the like.
 pub const IFA_PROTO_XVIP: u8 = 0x76;
 
+/// `IFA_F_SECONDARY`: a further IPv4 address of a subnet that already has one on the link.
+pub const IFA_F_SECONDARY: u32 = 0x01;
+/// `IFA_F_NODAD`: usable at once, without duplicate address detection (IPv6).
+pub const IFA_F_NODAD: u32 = 0x02;
+/// `IFA_F_DADFAILED`: found in use by another host (IPv6).
+pub const IFA_F_DADFAILED: u32 = 0x08;
+/// `IFA_F_TENTATIVE`: not answered for yet (IPv6).
+pub const IFA_F_TENTATIVE: u32 = 0x40;
+/// `IFA_F_NOPREFIXROUTE`: the address brings no route for its prefix.
+pub const IFA_F_NOPREFIXROUTE: u32 = 0x200;
+/// A lifetime without end (`INFINITY_LIFE_TIME`), in the place of seconds.
+pub const FOR_EVER: u32 = u32::MAX;
+/// Below this MTU the kernel takes IPv6 off a link, addresses and groups included (RFC 8200, 5).
+pub const IPV6_MIN_MTU: u32 = 1280;
+
 /// The host's links and addresses at one instant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -44,7 +59,8 @@ pub struct Link {
     pub mac: Option<Mac>,
     /// `IFF_UP`.
     pub up: bool,
-    /// `IFF_LOWER_UP`: a carrier.
+    /// `IFF_RUNNING`: operational by RFC 2863. A carrier alone (`IFF_LOWER_UP`) comes before the
+    /// queue of the device is in place, and frames sent in between are lost without an error.
     pub carrier: bool,
     /// `IFF_NOARP`.
     pub noarp: bool,
@@ -64,6 +80,9 @@ pub struct Link {
     pub ipv6_disabled: bool,
     /// `/proc/sys/net/ipv6/conf/NAME/forwarding`.
     pub ipv6_forwarding: bool,
+    /// `promote_secondaries`, of the link or of all: without it the kernel takes the secondary
+    /// addresses of a subnet away together with the primary one (`__inet_del_ifa`).
+    pub promote_secondaries: bool,
     /// Its addresses.
     pub addresses: Vec<Address>,
 }

@@ -246,6 +246,32 @@ const _: () = {
     assert!(size_of::<Traced>() == 64);
 };
 
+#[cfg(feature = "user")]
+macro_rules! plain_data {
+    ($($of_maps:ty),+) => {
+        $(
+            // SAFETY: `repr(C)` of integers and byte arrays without padding, by the sizes above:
+            // any bytes are a value, and all bytes of a value are initialised.
+            unsafe impl aya::Pod for $of_maps {}
+        )+
+    };
+}
+#[cfg(feature = "user")]
+plain_data!(
+    VipKey,
+    VipEntry,
+    VipState,
+    LeaseSlot,
+    LinkEntry,
+    LinkState,
+    HostMac,
+    SessionRecord,
+    VipCounters,
+    Event,
+    TraceSwitch,
+    Traced
+);
+
 /// Bytes of an address as the maps hold it.
 pub const fn mapped(address: IpAddr) -> [u8; 16] {
     match address {

@@ -300,7 +300,9 @@ fn judge_claim<'a, T: Tables<'a>>(
             if modest {
                 return Defence::Nothing;
             }
-            if tables.note_yield(key, now, confirmed) {
+            // None is in force, so one that is known for this `confirmed` was declared void: this
+            // is a new one.
+            if tables.note_yield(key, now, confirmed) || entry.yields_void_before_ns != 0 {
                 tables.report(work, rival, EventKind::Yielded, false, now);
             }
             tables.count(Verdict::Yielded, family);

@@ -122,11 +122,7 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     }
     let payload = u32::from(u16::from_be(work.ip6[2]));
     let skipped = work.icmp_at - work.l3_at - 40;
-    work.icmp_length = if payload >= skipped {
-        payload - skipped
-    } else {
-        0
-    };
+    work.icmp_length = payload.saturating_sub(skipped);
     work.whole = work.icmp_length == 32 && load_start::<16, P>(packet, work);
     if !work.whole {
         if !load_start::<12, P>(packet, work) {

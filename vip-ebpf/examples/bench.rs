@@ -37,7 +37,9 @@ fn empty(_ctx: XdpContext) -> u32 {
 /// that the test run names.
 #[xdp]
 fn generate(ctx: XdpContext) -> u32 {
-    let Some(template) = TEMPLATE.get(0) else { return xdp_action::XDP_ABORTED };
+    let Some(template) = TEMPLATE.get(0) else {
+        return xdp_action::XDP_ABORTED;
+    };
     if let Some(frame) = words::<NA_WORDS>(&ctx) {
         copy(frame, template);
     } else if let Some(frame) = words::<ARP_WORDS>(&ctx) {
@@ -52,10 +54,14 @@ fn generate(ctx: XdpContext) -> u32 {
 /// up, the neighbour advertisement without a new checksum.
 #[xdp(frags)]
 fn reflect(ctx: XdpContext) -> u32 {
-    let Some(frame) = words::<7>(&ctx) else { return xdp_action::XDP_PASS };
+    let Some(frame) = words::<7>(&ctx) else {
+        return xdp_action::XDP_PASS;
+    };
     match frame[6] {
         ethernet::ARP => {
-            let Some(frame) = words::<21>(&ctx) else { return xdp_action::XDP_PASS };
+            let Some(frame) = words::<21>(&ctx) else {
+                return xdp_action::XDP_PASS;
+            };
             turn_round(frame);
             frame[10] = arp::REPLY;
             let requester = [frame[11], frame[12], frame[13], frame[14], frame[15]];
@@ -71,7 +77,9 @@ fn reflect(ctx: XdpContext) -> u32 {
             frame[20] = requester[4];
         }
         ethernet::IPV6 => {
-            let Some(frame) = words::<NA_WORDS>(&ctx) else { return xdp_action::XDP_PASS };
+            let Some(frame) = words::<NA_WORDS>(&ctx) else {
+                return xdp_action::XDP_PASS;
+            };
             turn_round(frame);
             let mut at = 0;
             while at < 8 {

@@ -1,6 +1,9 @@
 //! The kernel programs: thin shells around `vip-common`.
 #![no_std]
-#![expect(internal_features, reason = "core::sync::atomic has no compare-and-exchange for BPF")]
+#![expect(
+    internal_features,
+    reason = "core::sync::atomic has no compare-and-exchange for BPF"
+)]
 #![feature(core_intrinsics)]
 #![no_main]
 
@@ -31,7 +34,9 @@ fn xvip_ingress(ctx: XdpContext) -> u32 {
     if !frame.may_concern_us() {
         return xdp_action::XDP_PASS;
     }
-    let Some(work) = work::<INGRESS>() else { return xdp_action::XDP_PASS };
+    let Some(work) = work::<INGRESS>() else {
+        return xdp_action::XDP_PASS;
+    };
     match ingress(frame, Store, work) {
         Action::Pass => xdp_action::XDP_PASS,
         Action::Drop => xdp_action::XDP_DROP,
@@ -46,7 +51,9 @@ fn xvip_tc_in(ctx: TcContext) -> i32 {
     if !frame.may_concern_us() {
         return TC_ACT_UNSPEC;
     }
-    let Some(work) = work::<INGRESS>() else { return TC_ACT_UNSPEC };
+    let Some(work) = work::<INGRESS>() else {
+        return TC_ACT_UNSPEC;
+    };
     match ingress(frame, Store, work) {
         Action::Pass => TC_ACT_UNSPEC,
         Action::Drop => TC_ACT_SHOT as i32,
@@ -62,7 +69,9 @@ fn xvip_tc_out(ctx: TcContext) -> i32 {
     if !frame.may_concern_us() {
         return TC_ACT_UNSPEC;
     }
-    let Some(work) = work::<EGRESS>() else { return TC_ACT_UNSPEC };
+    let Some(work) = work::<EGRESS>() else {
+        return TC_ACT_UNSPEC;
+    };
     match egress(frame, Store, work) {
         Action::Drop => TC_ACT_SHOT as i32,
         Action::Pass | Action::Transmit => TC_ACT_UNSPEC,

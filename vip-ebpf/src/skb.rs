@@ -46,9 +46,16 @@ impl SkbFrame {
         } else if data + 56 <= end {
             // SAFETY: the bound above.
             let (next, message) = unsafe {
-                (ptr::read((data + 20) as *const u8), ptr::read((data + 54) as *const u8))
+                (
+                    ptr::read((data + 20) as *const u8),
+                    ptr::read((data + 54) as *const u8),
+                )
             };
-            if !(if next == 58 { nd::is_nd(message) } else { nd::may_lead_to_nd(next) }) {
+            if !(if next == 58 {
+                nd::is_nd(message)
+            } else {
+                nd::may_lead_to_nd(next)
+            }) {
                 return false;
             }
         }
@@ -78,15 +85,16 @@ impl Packet for SkbFrame {
     }
 
     #[inline(always)]
-    fn load_icmp(self, at: u32, length: u32, work: &mut Work) -> bool {
+    fn load_icmp(self, at: u32, _length: u32, work: &mut Work) -> bool {
+        let length = icmp_length(work);
         let to = work.icmp.as_mut_ptr().cast::<c_void>();
         // SAFETY: `icmp_length` is at most the 256 bytes of `work.icmp`.
-        unsafe { bpf_skb_load_bytes(self.0.cast(), at, to, icmp_length(length)) == 0 }
+        unsafe { bpf_skb_load_bytes(self.0.cast(), at, to, length) == 0 }
     }
 
     #[inline(always)]
-    fn sum_icmp(self, length: u32, work: &Work) -> u16 {
-        sum_icmp(length, work)
+    fn sum_icmp(self, _length: u32, work: &Work) -> u16 {
+        sum_icmp(work)
     }
 
     #[inline(always)]
@@ -121,26 +129,26 @@ impl Packet for SkbFrame {
     }
 }
 
-/// A length of an ICMPv6 message in a form whose bounds, 8 to 256, the verifier sees: reading it
-/// as volatile keeps LLVM from folding the mask away.
+/// The length of the ICMPv6 message in a form whose bounds, 8 to 256, the verifier sees: reading
+/// it as volatile keeps LLVM from folding the mask away. From the scratch area, not the stack,
+/// where Linux 6.1 sees a spilled pointer corrupted.
 #[inline(always)]
-pub(crate) fn icmp_length(length: u32) -> u32 {
-    // SAFETY: a reference to a local is valid for reads.
-    let length = unsafe { ptr::read_volatile(&raw const length) };
+pub(crate) fn icmp_length(work: &Work) -> u32 {
+    // SAFETY: a reference is valid for reads.
+    let length = unsafe { ptr::read_volatile(&raw const work.icmp_length) };
     ((length.wrapping_sub(8)) & 0xf8) + 8
 }
 
 /// See [`Packet::sum_icmp`].
 #[inline(always)]
-pub(crate) fn sum_icmp(length: u32, work: &Work) -> u16 {
+pub(crate) fn sum_icmp(work: &Work) -> u16 {
     // SAFETY: the 32 bytes of the addresses and the 256 of the message adjoin in `Work`.
     let sum = unsafe {
         let from = work.ip6.as_ptr().add(4).cast_mut().cast();
-        bpf_csum_diff(ptr::null_mut(), 0, from, icmp_length(length) + 32, 0)
+        bpf_csum_diff(ptr::null_mut(), 0, from, icmp_length(work) + 32, 0)
     };
     checksum::fold(sum as u32 as u64)
 }
-
 
 struct OptionWalk {
     ctx: *mut c_void,
@@ -155,7 +163,10 @@ pub(crate) fn walk_options<L: Fn(*mut c_void, u32, *mut c_void) -> bool>(
     _load: L,
 ) {
     const { assert!(size_of::<L>() == 0, "the callback is its type") };
-    let mut walk = OptionWalk { ctx, work: ptr::from_mut(work) };
+    let mut walk = OptionWalk {
+        ctx,
+        work: ptr::from_mut(work),
+    };
     // SAFETY: `walk` outlives the call; the callback has the type that the helper calls.
     unsafe {
         bpf_loop(

@@ -2,11 +2,15 @@
 
 use core::{mem::size_of, ptr};
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::{bpf_ktime_get_boot_ns, bpf_map_lookup_elem}};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_ktime_get_boot_ns, bpf_map_lookup_elem},
+};
+use aya_log_ebpf::debug;
 use vip_common::{
     abi::{
-        Event, EventKind, HostMac, LeaseSlot, LinkEntry, LinkState, SLOT_SESSION, TraceSwitch, Traced,
-        VipCounters, VipEntry, VipKey, VipState,
+        Event, EventKind, HostMac, LeaseSlot, LinkEntry, LinkState, SLOT_SESSION, TraceSwitch,
+        Traced, VipCounters, VipEntry, VipKey, VipState,
     },
     counter::{self, Family, Verdict},
     packet::Packet,
@@ -68,7 +72,11 @@ impl Store {
         if let Some(cell) = maps::VIP_STATE.get_ptr_mut(at) {
             return Some(cell);
         }
-        let fresh = VipState { yield_at_ns: 0, yield_confirmed_ns: 0, defended_at_ns: 0 };
+        let fresh = VipState {
+            yield_at_ns: 0,
+            yield_confirmed_ns: 0,
+            defended_at_ns: 0,
+        };
         // When another CPU was faster, its entry serves as well.
         let _ = maps::VIP_STATE.insert(at, &fresh, u64::from(BPF_NOEXIST));
         maps::VIP_STATE.get_ptr_mut(at)
@@ -108,7 +116,11 @@ impl Tables<'static> for Store {
             let deadline_boot_ns = ptr::read_volatile(&raw const (*slot).deadline_boot_ns);
             let epoch = ptr::read_volatile(&raw const (*slot).epoch);
             let confirmed_boot_ns = ptr::read_volatile(&raw const (*slot).confirmed_boot_ns);
-            Some(LeaseSlot { deadline_boot_ns, confirmed_boot_ns, epoch })
+            Some(LeaseSlot {
+                deadline_boot_ns,
+                confirmed_boot_ns,
+                epoch,
+            })
         }
     }
 
@@ -119,13 +131,19 @@ impl Tables<'static> for Store {
         unsafe {
             let yield_confirmed_ns = ptr::read_volatile(&raw const (*state).yield_confirmed_ns);
             let yield_at_ns = ptr::read_volatile(&raw const (*state).yield_at_ns);
-            Some(VipState { yield_at_ns, yield_confirmed_ns, defended_at_ns: 0 })
+            Some(VipState {
+                yield_at_ns,
+                yield_confirmed_ns,
+                defended_at_ns: 0,
+            })
         }
     }
 
     #[inline(always)]
     fn note_yield(self, at: &Key, now: u64, confirmed: u64) -> bool {
-        let Some(state) = Self::state_cell(at) else { return false };
+        let Some(state) = Self::state_cell(at) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up; see `state` for the order.
         unsafe {
             let known = ptr::read_volatile(&raw const (*state).yield_confirmed_ns) == confirmed
@@ -138,7 +156,9 @@ impl Tables<'static> for Store {
 
     #[inline(always)]
     fn take_interval(self, at: &Key, now: u64) -> bool {
-        let Some(state) = Self::state_cell(at) else { return false };
+        let Some(state) = Self::state_cell(at) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up.
         let (cell, last) = unsafe {
             let cell = &raw mut (*state).defended_at_ns;
@@ -153,10 +173,14 @@ impl Tables<'static> for Store {
     #[inline(always)]
     fn take_bucket(self, ifindex: u32, now: u64) -> bool {
         if maps::LINK_STATE.get_ptr(ifindex).is_none() {
-            let fresh = LinkState { bucket_full_at_ns: 0 };
+            let fresh = LinkState {
+                bucket_full_at_ns: 0,
+            };
             let _ = maps::LINK_STATE.insert(ifindex, &fresh, u64::from(BPF_NOEXIST));
         }
-        let Some(state) = maps::LINK_STATE.get_ptr_mut(ifindex) else { return false };
+        let Some(state) = maps::LINK_STATE.get_ptr_mut(ifindex) else {
+            return false;
+        };
         // SAFETY: the pointer comes from a look-up.
         let (cell, full_at) = unsafe {
             let cell = &raw mut (*state).bucket_full_at_ns;
@@ -219,7 +243,8 @@ impl Tables<'static> for Store {
                 *count += 1;
             }
             let index = &raw const entry.counter;
-            if let Some(count) = look_up::<_, _, VipCounters>(&raw const maps::VIP_COUNTERS, index) {
+            if let Some(count) = look_up::<_, _, VipCounters>(&raw const maps::VIP_COUNTERS, index)
+            {
                 (*count).answers += 1;
             }
         }
@@ -236,7 +261,9 @@ impl Tables<'static> for Store {
 
     #[inline(always)]
     fn report(self, work: &Work, rival: &MacWords, kind: EventKind, announce: bool, now: u64) {
-        let Some(mut record) = maps::EVENTS.reserve_bytes(size_of::<Event>(), 0) else { return };
+        let Some(mut record) = maps::EVENTS.reserve_bytes(size_of::<Event>(), 0) else {
+            return;
+        };
         let event = record.as_mut_ptr().cast::<u64>();
         let tail = work_tail(rival, kind, announce);
         // SAFETY: the record has the 40 bytes of an `Event`: time, key (16 + 8), rival and kind.
@@ -249,21 +276,21 @@ impl Tables<'static> for Store {
             event.add(4).write(tail);
         }
         record.submit(0);
+        // Constant text: with arguments Linux 6.1 refuses it. The level is off unless the agent logs at debug.
+        debug!((), "a rival claims a VIP");
     }
 
     #[inline(always)]
-    fn trace<P: Packet>(
-        self,
-        packet: P,
-        work: &Work,
-        verdict: Verdict,
-        shape: Shape,
-        now: u64,
-    ) {
+    fn trace<P: Packet>(self, packet: P, work: &Work, verdict: Verdict, shape: Shape, now: u64) {
         if let Some(switch) = maps::TRACE.get_ptr(0) {
             // SAFETY: the pointer comes from a look-up.
             if now < unsafe { ptr::read_volatile(&raw const (*switch).until_ns) } {
-                trace(packet.length(), work, verdict as u32 | (shape as u32) << 8, now);
+                trace(
+                    packet.length(),
+                    work,
+                    verdict as u32 | (shape as u32) << 8,
+                    now,
+                );
             }
         }
     }
@@ -283,10 +310,17 @@ fn work_tail(rival: &MacWords, kind: EventKind, announce: bool) -> u64 {
 /// Writes a record of `TRACED`.
 #[inline(never)]
 fn trace(length: u32, work: &Work, judged: u32, now: u64) {
-    let Some(mut record) = maps::TRACED.reserve_bytes(size_of::<Traced>(), 0) else { return };
+    let Some(mut record) = maps::TRACED.reserve_bytes(size_of::<Traced>(), 0) else {
+        return;
+    };
     let words = record.as_mut_ptr().cast::<u64>();
     let halves = record.as_mut_ptr().cast::<u32>();
-    let source = [work.ethernet[3], work.ethernet[4], work.ethernet[5], work.operation];
+    let source = [
+        work.ethernet[3],
+        work.ethernet[4],
+        work.ethernet[5],
+        work.operation,
+    ];
     // SAFETY: the record has the 64 bytes of a `Traced`.
     unsafe {
         words.write(now);

@@ -7,9 +7,7 @@ use core::{ffi::c_void, mem::size_of_val, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{
-        bpf_csum_diff, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-    },
+    helpers::{bpf_csum_diff, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use vip_common::{
@@ -53,9 +51,16 @@ impl XdpFrame {
         }
         // SAFETY: the bound above.
         let (next, message) = unsafe {
-            (ptr::read((data + 20) as *const u8), ptr::read((data + 54) as *const u8))
+            (
+                ptr::read((data + 20) as *const u8),
+                ptr::read((data + 54) as *const u8),
+            )
         };
-        if next == 58 { nd::is_nd(message) } else { nd::may_lead_to_nd(next) }
+        if next == 58 {
+            nd::is_nd(message)
+        } else {
+            nd::may_lead_to_nd(next)
+        }
     }
 
     /// Copies words from a constant offset.
@@ -119,15 +124,16 @@ impl Packet for XdpFrame {
     }
 
     #[inline(always)]
-    fn load_icmp(self, at: u32, length: u32, work: &mut Work) -> bool {
+    fn load_icmp(self, at: u32, _length: u32, work: &mut Work) -> bool {
+        let length = icmp_length(work);
         let to = work.icmp.as_mut_ptr().cast::<c_void>();
         // SAFETY: `icmp_length` is at most the 256 bytes of `work.icmp`.
-        unsafe { bpf_xdp_load_bytes(self.0, at, to, icmp_length(length)) == 0 }
+        unsafe { bpf_xdp_load_bytes(self.0, at, to, length) == 0 }
     }
 
     #[inline(always)]
-    fn sum_icmp(self, length: u32, work: &Work) -> u16 {
-        sum_icmp(length, work)
+    fn sum_icmp(self, _length: u32, work: &Work) -> u16 {
+        sum_icmp(work)
     }
 
     #[inline(always)]
@@ -156,10 +162,10 @@ impl Packet for XdpFrame {
             return None;
         }
         // SAFETY: the bound above; the addresses and the message are the last 64 bytes.
-        let sum = unsafe {
-            bpf_csum_diff(ptr::null_mut(), 0, (data + 22) as *mut u32, 64, 0)
-        };
-        Some(checksum::fold(sum as u32 as u64 + checksum::icmpv6_rest(32)))
+        let sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, (data + 22) as *mut u32, 64, 0) };
+        Some(checksum::fold(
+            sum as u32 as u64 + checksum::icmpv6_rest(32),
+        ))
     }
 
     #[inline(always)]

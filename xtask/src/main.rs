@@ -1,1 +1,69 @@
-fn main() {}
+//! `cargo xtask VERB`: what a developer does with this repository.
+//!
+//! A new verb is a file with `Args` and `run`, its `mod` line, and its line in the list below.
+
+mod arch;
+mod bench;
+mod build;
+mod build_ebpf;
+mod builtin_calls;
+mod command;
+mod error;
+mod load_object;
+mod setup;
+mod tally;
+mod test;
+mod test_kernels;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use error::Error;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+macro_rules! verbs {
+    ($($(#[$meta:meta])* $variant:ident => $module:ident;)*) => {
+        #[derive(Subcommand)]
+        enum Verb { $($(#[$meta])* $variant($module::Args),)* }
+
+        fn run(verb: Verb) -> Result<(), Error> {
+            match verb { $(Verb::$variant(args) => $module::run(args),)* }
+        }
+    };
+}
+
+verbs! {
+    /// Build the one file to ship: target/release/vip-agent, eBPF object inside
+    Build => build;
+    /// Build target/bpf/xvip.o, look for calls of memory builtins, and load it with three capabilities
+    BuildEbpf => build_ebpf;
+    /// Everything: build, lints, architecture, unit and root tests, kernels in VMs
+    Test => test;
+    /// Load the object on Debian's kernels in VMs, with three capabilities
+    TestKernels => test_kernels;
+    /// Answers a second beside a reflector, the kernel and a userspace responder; cost for others
+    Bench => bench;
+    /// Refuse imports that break the layering of the crates and modules
+    Arch => arch;
+    #[command(hide = true)]
+    LoadObject => load_object;
+}
+
+fn main() -> ExitCode {
+    workspace::complete_path();
+    match run(Cli::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Values of keys: from text or YAML to types.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use serde_json::Value;
+
+use super::{
+    Adopt, Glob, Interfaces, Ownership, PrefixError, PrefixPolicy, Problem, VipSpec, Wanted,
+    address,
+    source::{Form, Given},
+};
+
+pub(super) fn interfaces(globs: Vec<Glob>) -> Interfaces {
+    if globs.is_empty() {
+        Interfaces::DefaultRoute
+    } else {
+        Interfaces::Listed(globs)
+    }
+}
+
+pub(super) fn globs(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Glob>> {
+    let example = "[eth0]";
+    let elements = collected(given.list(example), problems)?;
+    let one = |element: &Given<'_>| {
+        let text = element.string("eth0")?;
+        Glob::new(text).map_err(|error| {
+            element.problem(
+                error.to_string(),
+                "write a name as `ip link` shows it, or a glob such as eth*",
+            )
+        })
+    };
+    Some(all(&elements, problems, one))
+}
+
+pub(super) fn prefix(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<PrefixPolicy> {
+    let text = match given.form {
+        Form::Yaml(Value::Object(_)) => {
+            let example = "{ipv4: 32, ipv6: 128}";
+            let [ipv4, ipv6] = given.mapping(["ipv4", "ipv6"], example, problems);
+            return Some(PrefixPolicy {
+                ipv4: family(ipv4, PrefixPolicy::ipv4, problems),
+                ipv6: family(ipv6, PrefixPolicy::ipv6, problems),
+            });
+        }
+        Form::Text(_) | Form::Yaml(Value::Number(_) | Value::String(_)) => given.shown(),
+        Form::Yaml(_) => {
+            problems.push(given.problem(
+                "a prefix length, two, or a mapping belongs here",
+                "write \"32,128\", 32, 128, auto, or {ipv4: 32, ipv6: 128}",
+            ));
+            return None;
+        }
+    };
+    PrefixPolicy::parse(&text)
+        .map_err(|errors| {
+            let report = |error: &PrefixError| given.problem(error.to_string(), error.fix());
+            problems.extend(errors.iter().map(report));
+        })
+        .ok()
+}
+
+/// One family of the mapping; a missing one gets its host prefix.
+fn family<const MAX: u8>(
+    part: Option<Given<'_>>,
+    parse: fn(&str) -> Result<Wanted<MAX>, PrefixError>,
+    problems: &mut Vec<Problem>,
+) -> Wanted<MAX> {
+    let Some(part) = part else {
+        return Wanted::Host;
+    };
+    let wanted = match part.form {
+        Form::Yaml(Value::Number(_) | Value::String(_)) => {
+            parse(&part.shown()).map_err(|error| part.problem(error.to_string(), error.fix()))
+        }
+        _ => Err(part.problem("a prefix length belongs here", "write a number, or auto")),
+    };
+    collected(wanted, problems).unwrap_or_default()
+}
+
+pub(super) fn ownership(given: &Given<'_>) -> Result<Ownership, Problem> {
+    if given.string("static")? == "kubernetes" {
+        return Err(given.problem(
+            "this build knows static ownership alone: this node owns what is listed",
+            "write static, and list the addresses under `vips`",
+        ));
+    }
+    given.word(&[("static", Ownership::Static)])
+}
+
+/// The VIPs, each usable with its prefix as far as that is known without the host.
+pub(super) fn vips(
+    given: &Given<'_>,
+    prefix: PrefixPolicy,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<VipSpec>> {
+    let example = "a list of mappings: `- address: 192.0.2.100`";
+    let elements = collected(given.list(example), problems)?;
+    let mut seen: HashMap<IpAddr, String> = HashMap::new();
+    let mut specs = Vec::with_capacity(elements.len());
+    for element in elements {
+        let (place, interfaces) = match element.form {
+            Form::Text(_) => (Some(element), None),
+            Form::Yaml(_) => {
+                let example = "`address: 192.0.2.100`";
+                let before = problems.len();
+                let [place, interfaces] =
+                    element.mapping(["address", "interfaces"], example, problems);
+                if place.is_none() && problems.len() == before {
+                    problems.push(
+                        element.problem("a VIP needs an address", format!("write {example}")),
+                    );
+                }
+                (place, interfaces.and_then(|given| globs(&given, problems)))
+            }
+        };
+        let Some(place) = place else { continue };
+        let reserved = |address| {
+            let bound = prefix.fixed(address)?;
+            Some((bound, address::reserved_in(address, bound)?))
+        };
+        match address::parse(&place) {
+            Err(problem) => problems.push(problem),
+            Ok(address) if let Some((bound, reason)) = reserved(address) => {
+                problems.push(place.problem(
+                    format!("with its prefix, {bound}, it is {reason}"),
+                    "choose another address of the subnet, or another `prefix`",
+                ));
+            }
+            Ok(address) => match seen.get(&address) {
+                Some(first) => problems
+                    .push(place.problem(format!("listed twice: {first} has it too"), "remove one")),
+                None => {
+                    seen.insert(address, place.field);
+                    specs.push(VipSpec {
+                        address,
+                        interfaces: interfaces.filter(|listed| !listed.is_empty()),
+                    });
+                }
+            },
+        }
+    }
+    Some(specs)
+}
+
+pub(super) fn http(given: &Given<'_>) -> Result<SocketAddr, Problem> {
+    let example = "an address and a port, as in 127.0.0.1:9470 or \"[::]:9470\"";
+    let text = given.string(example)?;
+    // As kube-vip writes it (Go's net.Listen): every address of the host.
+    let all = text
+        .strip_prefix(':')
+        .and_then(|port| port.parse().ok())
+        .map(|port: u16| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    match all {
+        Some(all) => Ok(all),
+        None => given.parsed("not an address with a port", example),
+    }
+}
+
+pub(super) fn pin_dir(given: &Given<'_>) -> Result<PathBuf, Problem> {
+    let example = "/sys/fs/bpf/xvip";
+    let path = PathBuf::from(given.string(example)?);
+    if path.is_absolute() && !path.components().any(|part| part.as_os_str() == "..") {
+        Ok(path)
+    } else {
+        Err(given.problem(
+            "not an absolute path without `..`",
+            format!("write a directory on bpffs, as in {example}"),
+        ))
+    }
+}
+
+pub(super) fn adopt(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Adopt>> {
+    let elements = collected(given.list("[kube-vip]"), problems)?;
+    let mut adopt = all(&elements, problems, |element| {
+        element.word(&[("kube-vip", Adopt::KubeVip)])
+    });
+    adopt.dedup();
+    Some(adopt)
+}
+
+fn collected<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+/// Those that can be read; the others are problems.
+fn all<'a, T>(
+    elements: &[Given<'a>],
+    problems: &mut Vec<Problem>,
+    read: impl Fn(&Given<'a>) -> Result<T, Problem>,
+) -> Vec<T> {
+    elements
+        .iter()
+        .filter_map(|element| collected(read(element), problems))
+        .collect()
+}

@@ -1,0 +1,56 @@
+//! What the kernel programs report: conflicts and their end.
+
+use vip_common::abi::{Event, EventKind};
+
+use super::{CONFLICT, Driver};
+use crate::{
+    announce,
+    event::{Fact, VipFact},
+    status::VipState,
+    vip::Mac,
+};
+
+impl Driver {
+    /// Takes in a record of the ring buffer.
+    pub(super) fn hear(&mut self, event: Event) {
+        let (vip, ifindex) = (event.key.ip(), event.key.ifindex);
+        let rival = Mac(event.rival);
+        let ordered = event.flags & Event::ANNOUNCE != 0;
+        let what = if event.kind == EventKind::Yielded as u8 {
+            VipFact::Yielded { rival }
+        } else {
+            let by_kernel = event.kind == EventKind::Defended as u8;
+            VipFact::Conflict {
+                rival,
+                defended: by_kernel || ordered,
+            }
+        };
+        if ordered {
+            self.announcer.defend(announce::Key { vip, ifindex });
+        }
+        let until = self.now() + CONFLICT;
+        if let Some(record) = self.vips.get_mut(&vip) {
+            record.conflict_until = Some(until);
+            if record.state == VipState::Answering {
+                record.set(VipState::Conflict, None);
+            }
+        }
+        self.tell(Fact::vip(vip, self.name(ifindex), what));
+    }
+
+    /// Announces again where a conflict has ended.
+    pub(super) fn end_conflicts(&mut self) {
+        let now = self.now();
+        for (&vip, record) in &mut self.vips {
+            if record.conflict_until.is_some_and(|until| until <= now) {
+                record.conflict_until = None;
+                if record.state == VipState::Conflict {
+                    record.set(VipState::Answering, None);
+                }
+                if let Some(ifindex) = record.ifindex {
+                    self.announcer.restart(announce::Key { vip, ifindex });
+                }
+            }
+        }
+    }
+}

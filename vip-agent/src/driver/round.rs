@@ -1,0 +1,409 @@
+//! One reconciliation: observe, compare, change.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use vip_common::abi::{ANY_INTERFACE, HostMac, LinkEntry, SLOT_NEVER, VipEntry, VipKey};
+
+use super::{Driver, RETRY, Record, guard::Pass};
+use crate::{
+    announce,
+    binding::{self, Kind, Operation, Place},
+    config::{Adopt, Bind},
+    desired::{self, Homeless, Placement},
+    event::{Fact, InterfaceFact, VipFact},
+    frame::Sender,
+    host::{FOR_EVER, Host, Link},
+    io::datapath::DatapathError,
+    reconcile::{self, BindPolicy, Plan},
+    status::VipState,
+};
+
+impl Driver {
+    /// Makes the kernel what the configuration wants it to be, as far as it goes.
+    pub(super) async fn round(&mut self) {
+        let began = Instant::now();
+        match self.netlink.observe().await {
+            Ok(host) => self.notice(host),
+            Err(error) => return self.failed("observe", error),
+        }
+        if let Err(error) = self.tell_programs_of_links() {
+            self.failed("links", error);
+        }
+        self.guard_interfaces(Pass::Fresh);
+        self.tell_announcer_of_links();
+        if let Err(error) = self.place_vips().await {
+            self.failed("program", error);
+        }
+        self.guard_interfaces(Pass::Inherited);
+        self.rounds += 1;
+        self.metrics.reconciled(began.elapsed());
+    }
+
+    /// Takes in what was observed.
+    fn notice(&mut self, host: Host) {
+        let before = std::mem::replace(&mut self.host, host);
+        if self.rounds == 0 {
+            return;
+        }
+        for link in self.host.links.values() {
+            let Some(was) = before.links.get(&link.ifindex) else {
+                continue;
+            };
+            let (carries, carried) = (link.up && link.carrier, was.up && was.carrier);
+            if carries != carried {
+                let what = if carries {
+                    InterfaceFact::Up
+                } else {
+                    InterfaceFact::Down
+                };
+                self.tell(Fact::interface(&link.name, what));
+            }
+            if let Some(mac) = link.mac.filter(|_| link.mac != was.mac) {
+                self.tell(Fact::interface(&link.name, InterfaceFact::MacChanged(mac)));
+            }
+        }
+    }
+
+    /// `LINKS` and `HOST_MACS`.
+    fn tell_programs_of_links(&mut self) -> Result<(), DatapathError> {
+        let (mut links, mut macs) = (HashMap::new(), HashMap::new());
+        for link in self.host.links.values() {
+            if let Some(mac) = link.mac {
+                links.insert(link.ifindex, self.link_entry(link));
+                macs.insert(
+                    HostMac {
+                        mac: mac.0,
+                        reserved: 0,
+                    },
+                    link.ifindex,
+                );
+            }
+        }
+        for (ifindex, entry) in &links {
+            if self.links.get(ifindex) != Some(entry) {
+                self.tables.links.upsert(*ifindex, *entry)?;
+            }
+        }
+        for (mac, ifindex) in &macs {
+            if self.macs.get(mac) != Some(ifindex) {
+                self.tables.host_macs.upsert(*mac, *ifindex)?;
+            }
+        }
+        if self.rounds == 0 {
+            // What an earlier process left is not in our copy.
+            for (ifindex, _) in self.tables.links.all()? {
+                self.links.entry(ifindex).or_default();
+            }
+            for (mac, ifindex) in self.tables.host_macs.all()? {
+                self.macs.entry(mac).or_insert(ifindex);
+            }
+        }
+        for ifindex in self
+            .links
+            .keys()
+            .filter(|ifindex| !links.contains_key(ifindex))
+        {
+            self.tables.links.remove(ifindex)?;
+            self.tables.link_state.remove(ifindex)?;
+        }
+        for mac in self.macs.keys().filter(|mac| !macs.contains_key(mac)) {
+            self.tables.host_macs.remove(mac)?;
+        }
+        (self.links, self.macs) = (links, macs);
+        Ok(())
+    }
+
+    fn link_entry(&self, link: &Link) -> LinkEntry {
+        let mut flags = 0;
+        if link.ipv6_forwarding {
+            flags |= LinkEntry::FORWARDING;
+        }
+        if self.config.bind == Bind::Interface {
+            flags |= LinkEntry::BIND;
+        }
+        LinkEntry {
+            ipv4: link.own_ipv4().map_or([0; 4], |own| own.octets()),
+            flags,
+            ipv6: link.own_ipv6().map_or([0; 16], |own| own.octets()),
+            link_local: link.link_local().map_or([0; 16], |own| own.octets()),
+        }
+    }
+
+    fn tell_announcer_of_links(&mut self) {
+        let homes: HashSet<_> = self.programmed.keys().map(|key| key.ifindex).collect();
+        for link in self.host.links.values() {
+            let sender = link
+                .mac
+                .filter(|_| link.up && link.carrier)
+                .map(|mac| Sender {
+                    mac,
+                    own_ipv4: link.own_ipv4(),
+                    router: link.ipv6_forwarding,
+                });
+            if self.is_guarded(link.ifindex) || homes.contains(&link.ifindex) {
+                self.announcer.set_link(link.ifindex, sender);
+            }
+        }
+        for ifindex in homes
+            .into_iter()
+            .filter(|ifindex| *ifindex != ANY_INTERFACE)
+        {
+            if !self.host.links.contains_key(&ifindex) {
+                self.announcer.set_link(ifindex, None);
+            }
+        }
+    }
+
+    async fn place_vips(&mut self) -> Result<(), DatapathError> {
+        let taken: HashSet<IpAddr> = self.programmed.keys().map(VipKey::ip).collect();
+        let placed = desired::place(
+            &self.config,
+            &self.host,
+            |ifindex| self.is_guarded(ifindex),
+            &taken,
+        );
+        let adopt: Vec<binding::Adopt> = self
+            .config
+            .adopt
+            .iter()
+            .map(|Adopt::KubeVip| binding::Adopt::KubeVip)
+            .collect();
+        let policy = BindPolicy {
+            kind: if self.config.bind == Bind::Interface {
+                Kind::Bind
+            } else {
+                Kind::Group
+            },
+            valid_lft: FOR_EVER,
+            adopt: &adopt,
+        };
+        let mut plan = reconcile::plan(
+            &placed,
+            self.claim,
+            policy,
+            &self.programmed,
+            &self.host,
+            &mut self.counters,
+        );
+        let flaps = self.flaps.admit(&mut plan.binding, self.now());
+        for (ifindex, net) in flaps.restored {
+            self.tell(Fact::vip(net.addr(), self.name(ifindex), VipFact::Restored));
+        }
+        for (ifindex, net) in flaps.held_back {
+            self.tell(Fact::vip(
+                net.addr(),
+                self.name(ifindex),
+                VipFact::FlapLimited,
+            ));
+        }
+        if let Some(at) = flaps.retry_at {
+            self.round_within(at.saturating_sub(self.now()));
+        }
+        self.silence(&plan)?;
+        for index in self.counters.fresh() {
+            self.tables.clear_vip_counters(index)?;
+        }
+        self.write(&plan.program)?;
+        let unbound = self.change_addresses(&plan).await;
+        self.complete(&plan, &unbound)?;
+        self.forget(&plan)?;
+        self.record(&placed, &plan, &unbound);
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[(VipKey, VipEntry)]) -> Result<(), DatapathError> {
+        self.tables.vips.upsert_all(entries)?;
+        self.programmed.extend(entries.iter().copied());
+        Ok(())
+    }
+
+    fn silence(&mut self, plan: &Plan) -> Result<(), DatapathError> {
+        self.write(&plan.fence)?;
+        for (key, _) in &plan.fence {
+            let (vip, ifindex) = (key.ip(), key.ifindex);
+            self.announcer.stop(announce::Key { vip, ifindex });
+            let what = VipFact::Withdrawn("it is not this interface's any more".into());
+            self.tell(Fact::vip(vip, self.name(ifindex), what));
+        }
+        Ok(())
+    }
+
+    /// Binds and unbinds; returns what is not bound though it ought to be, with the reason.
+    async fn change_addresses(&mut self, plan: &Plan) -> HashMap<Place, String> {
+        let changes = plan.binding.changes();
+        let results = self.netlink.bind(&changes).await;
+        let mut unbound = HashMap::new();
+        for (change, result) in changes.iter().zip(results) {
+            let (vip, name) = (change.net.addr(), self.name(change.ifindex));
+            let what = match (result, change.operation) {
+                (Ok(()), Operation::Add) => VipFact::Bound(change.net),
+                (Ok(()), Operation::Replace) => VipFact::Adopted,
+                (Ok(()), Operation::Remove) => VipFact::Unbound,
+                (Err(error), operation) => {
+                    if operation == Operation::Add {
+                        self.flaps.failed(change.place());
+                    }
+                    unbound.insert(change.place(), error.to_string());
+                    VipFact::BindFailed(error.to_string())
+                }
+            };
+            self.tell(Fact::vip(vip, name, what));
+        }
+        if !unbound.is_empty() {
+            self.round_within(RETRY);
+        }
+        unbound
+    }
+
+    /// Makes live what is bound, and announces it.
+    fn complete(
+        &mut self,
+        plan: &Plan,
+        unbound: &HashMap<Place, String>,
+    ) -> Result<(), DatapathError> {
+        let bound = |key| {
+            plan.place_of(key)
+                .is_none_or(|place| !unbound.contains_key(&place))
+        };
+        let live: Vec<_> = plan
+            .complete
+            .iter()
+            .filter(|(key, _)| bound(key))
+            .copied()
+            .collect();
+        self.write(&live)?;
+        for (key, entry) in &live {
+            let (vip, ifindex) = (key.ip(), key.ifindex);
+            if self.announcer.start(announce::Key { vip, ifindex }) {
+                let what = VipFact::Live { epoch: entry.epoch };
+                self.tell(Fact::vip(vip, self.name(ifindex), what));
+            }
+        }
+        if self.rounds == 0 {
+            // What the kernel went on answering is announced again all the same: the LAN may
+            // have heard others meanwhile.
+            for (key, entry) in &self.programmed {
+                if entry.slot != SLOT_NEVER && key.ifindex != ANY_INTERFACE {
+                    let (vip, ifindex) = (key.ip(), key.ifindex);
+                    self.announcer.start(announce::Key { vip, ifindex });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, plan: &Plan) -> Result<(), DatapathError> {
+        for key in &plan.remove {
+            self.tables.vips.remove(key)?;
+            self.tables.vip_state.remove(key)?;
+            self.programmed.remove(key);
+        }
+        for key in &plan.remove {
+            if !self.programmed.contains_key(&VipKey {
+                ifindex: ANY_INTERFACE,
+                ..*key
+            }) {
+                self.counters.give_back(key.ip());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the state that every VIP came to.
+    fn record(&mut self, placed: &[Placement], plan: &Plan, unbound: &HashMap<Place, String>) {
+        let refused: HashMap<Place, String> = plan
+            .binding
+            .refused
+            .iter()
+            .map(|(place, refusal)| (*place, refusal.to_string()))
+            .collect();
+        let now = self.now();
+        for placement in placed {
+            let (state, reason) = self.state_of(placement, &refused, unbound);
+            let record = self.vips.entry(placement.vip).or_insert_with(Record::new);
+            let in_conflict = record.conflict_until.is_some_and(|until| until > now);
+            let state = match state {
+                VipState::Answering if in_conflict => VipState::Conflict,
+                other => other,
+            };
+            let ifindex = placement.ifindex();
+            if record.ifindex != ifindex {
+                record.ifindex = ifindex;
+                record.since = Timestamp::now();
+            }
+            record.prefix = placement
+                .home
+                .as_ref()
+                .ok()
+                .map(|home| home.net.prefix_len());
+            if record.set(state, reason)
+                && let Some(reason) = &record.reason
+            {
+                tracing::warn!(vip = %placement.vip, state = state.label(), reason, "VIP is not served");
+            }
+        }
+        if self.vips.len() > placed.len() {
+            let known: HashSet<IpAddr> = placed.iter().map(|placement| placement.vip).collect();
+            self.vips.retain(|vip, _| known.contains(vip));
+        }
+    }
+
+    fn state_of(
+        &self,
+        placement: &Placement,
+        refused: &HashMap<Place, String>,
+        unbound: &HashMap<Place, String>,
+    ) -> (VipState, Option<String>) {
+        let home = match &placement.home {
+            Ok(home) => home,
+            Err(homeless @ Homeless::Refused(_)) => {
+                return (VipState::Error, Some(homeless.to_string()));
+            }
+            Err(homeless) => return (VipState::Pending, Some(homeless.to_string())),
+        };
+        let place = (home.ifindex, home.net);
+        let key = VipKey::new(placement.vip, home.ifindex);
+        let live = self
+            .programmed
+            .get(&key)
+            .is_some_and(|entry| entry.slot != SLOT_NEVER);
+        match refused.get(&place).or_else(|| unbound.get(&place)) {
+            Some(reason) => (VipState::Error, Some(reason.clone())),
+            None if !home.carrier => (
+                VipState::Pending,
+                Some("its interface has no carrier".into()),
+            ),
+            None if live => (VipState::Answering, None),
+            None => (VipState::Pending, None),
+        }
+    }
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            ifindex: None,
+            prefix: None,
+            state: VipState::Pending,
+            reason: None,
+            since: Timestamp::now(),
+            conflict_until: None,
+        }
+    }
+
+    /// Notes a state; whether it is another one.
+    pub(super) fn set(&mut self, state: VipState, reason: Option<String>) -> bool {
+        let changed = self.state != state || self.reason != reason;
+        if self.state != state {
+            self.since = Timestamp::now();
+        }
+        self.state = state;
+        self.reason = reason;
+        changed
+    }
+}

@@ -1,0 +1,175 @@
+//! What has to change in the kernel: `plan(desired, claim, observed) -> Plan`.
+//!
+//! Gain: map entry, bind, entry live, announce. Loss: fence, unbind, remove the entry.
+
+use std::collections::{HashMap, HashSet};
+
+use vip_common::abi::{ANY_INTERFACE, SLOT_NEVER, VipEntry, VipKey};
+
+use crate::{
+    binding::{self, Adopt, BindingPlan, Kind, Place, Refusal, Wanted},
+    counter_index::CounterIndices,
+    desired::{Home, Placement},
+    host::Host,
+};
+
+/// By what right this node answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Slot of `LEASES`.
+    pub slot: u16,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// The entries of `VIPS`, as they were last written.
+pub type Programmed = HashMap<VipKey, VipEntry>;
+
+/// The changes, in the order in which they are made.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Live entries that lose their right: to be pointed at the slot that is never live.
+    pub fence: Vec<(VipKey, VipEntry)>,
+    /// New entries, not live yet.
+    pub program: Vec<(VipKey, VipEntry)>,
+    /// Addresses.
+    pub binding: BindingPlan,
+    /// Entries to complete once their address is bound ([`Plan::place_of`]).
+    pub complete: Vec<(VipKey, VipEntry)>,
+    /// Entries of VIPs that are gone.
+    pub remove: Vec<VipKey>,
+    /// Where each VIP with a home is bound.
+    places: HashMap<VipKey, Place>,
+}
+
+impl Plan {
+    /// The address that must be bound before an entry is completed.
+    pub fn place_of(&self, key: &VipKey) -> Option<Place> {
+        self.places.get(key).copied()
+    }
+
+    /// Nothing is left to do.
+    pub fn is_settled(&self) -> bool {
+        self.fence.is_empty()
+            && self.program.is_empty()
+            && self.complete.is_empty()
+            && self.remove.is_empty()
+            && self.binding.is_settled()
+    }
+}
+
+/// How VIPs are bound, and whose addresses are taken over.
+#[derive(Clone, Copy, Debug)]
+pub struct BindPolicy<'a> {
+    /// The VIP itself, or its multicast group alone.
+    pub kind: Kind,
+    /// After how many seconds the kernel removes an address that nobody refreshes.
+    pub valid_lft: u32,
+    /// See [`binding::plan`].
+    pub adopt: &'a [Adopt],
+}
+
+/// Compares what is desired with what is programmed and bound.
+pub fn plan(
+    desired: &[Placement],
+    claim: Claim,
+    policy: BindPolicy<'_>,
+    programmed: &Programmed,
+    host: &Host,
+    counters: &mut CounterIndices,
+) -> Plan {
+    let homes = || {
+        desired
+            .iter()
+            .filter_map(|placed| Some((placed.vip, placed.home.as_ref().ok()?)))
+    };
+    let wanted: Vec<Wanted> = homes()
+        .map(|(_, home)| Wanted {
+            vip: home.net,
+            ifindex: home.ifindex,
+            kind: policy.kind,
+            valid_lft: policy.valid_lft,
+        })
+        .collect();
+    let binding = binding::plan(&wanted, host, policy.adopt);
+    let hopeless: HashSet<Place> = binding
+        .refused
+        .iter()
+        .filter(|(_, refusal)| cannot_be_served(refusal))
+        .map(|(place, _)| *place)
+        .collect();
+
+    let mut plan = Plan {
+        binding,
+        ..Plan::default()
+    };
+    let mut target = Programmed::with_capacity(desired.len() * 2);
+    for (vip, home) in homes() {
+        let place = (home.ifindex, home.net);
+        let may_live = !hopeless.contains(&place);
+        let key = VipKey::new(vip, home.ifindex);
+        target.insert(key, entry(home, host, claim, may_live, counters.take(vip)));
+        target.insert(VipKey::new(vip, ANY_INTERFACE), VipEntry::default());
+        plan.places.insert(key, place);
+    }
+    for (key, entry) in programmed {
+        match target.get(key) {
+            Some(goal) if goal.slot == entry.slot => {}
+            _ if entry.slot == SLOT_NEVER => {}
+            _ => plan.fence.push((
+                *key,
+                VipEntry {
+                    slot: SLOT_NEVER,
+                    ..*entry
+                },
+            )),
+        }
+        if !target.contains_key(key) {
+            plan.remove.push(*key);
+        }
+    }
+    for (key, goal) in target {
+        let there = programmed.get(&key);
+        if there.is_none() {
+            plan.program.push((
+                key,
+                VipEntry {
+                    slot: SLOT_NEVER,
+                    ..goal
+                },
+            ));
+        }
+        if goal.slot != SLOT_NEVER && there != Some(&goal) {
+            plan.complete.push((key, goal));
+        }
+    }
+    plan
+}
+
+/// The interface cannot carry the address now. Where somebody else stands in its way, the VIP is
+/// answered all the same.
+fn cannot_be_served(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::NoLink | Refusal::MtuTooSmall(_) | Refusal::Ipv6Disabled
+    )
+}
+
+fn entry(home: &Home, host: &Host, claim: Claim, may_live: bool, counter: u32) -> VipEntry {
+    let mac = host.links.get(&home.ifindex).and_then(|link| link.mac);
+    VipEntry {
+        mac: mac.unwrap_or_default().0,
+        slot: if may_live && mac.is_some() {
+            claim.slot
+        } else {
+            SLOT_NEVER
+        },
+        counter,
+        epoch: claim.epoch,
+        ..VipEntry::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "reconcile_tests.rs"]
+mod tests;
