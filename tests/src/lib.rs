@@ -6,6 +6,7 @@
 )]
 
 pub mod agent;
+pub mod bench;
 pub mod golden;
 pub mod lan;
 pub mod model;

@@ -114,6 +114,12 @@ impl LinkEntry {
     pub const FORWARDING: u32 = 1;
     /// VIPs of this interface are bound to it.
     pub const BIND: u32 = 2;
+
+    /// IPv6 forwarding is on.
+    #[inline(always)]
+    pub const fn forwards(&self) -> bool {
+        self.flags & Self::FORWARDING != 0
+    }
 }
 
 /// Value of `LINK_STATE` (key: interface index), written by the programs.

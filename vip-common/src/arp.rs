@@ -55,6 +55,12 @@ fn is_well_formed(arp: &[u16; 14]) -> bool {
     (arp[0] == ETHERNET || arp[0] == IEEE_802) && arp[1] == IPV4 && arp[2] == LENGTHS
 }
 
+/// The first four words are those of a request over Ethernet.
+#[inline(always)]
+pub fn is_request(head: &[u16; 4]) -> bool {
+    *head == [ETHERNET, IPV4, LENGTHS, REQUEST]
+}
+
 /// Sender's hardware address.
 #[inline(always)]
 pub fn sender(work: &Work) -> MacWords {
@@ -106,6 +112,28 @@ pub fn build_reply(work: &mut Work, mac: &MacWords) {
     reply[18] = requester[2];
     reply[19] = requester[3];
     reply[20] = requester[4];
+}
+
+/// Turns a request, whose Ethernet header is the reply's, into the reply.
+#[inline(always)]
+pub fn answer_in_place(frame: &mut [u16; 30], mac: &MacWords) {
+    let vip = [frame[19], frame[20]];
+    let mut at = 11;
+    while at < 16 {
+        frame[at + 5] = frame[at];
+        at += 1;
+    }
+    frame[10] = REPLY;
+    frame[11] = mac[0];
+    frame[12] = mac[1];
+    frame[13] = mac[2];
+    frame[14] = vip[0];
+    frame[15] = vip[1];
+    at = 21;
+    while at < 30 {
+        frame[at] = 0;
+        at += 1;
+    }
 }
 
 /// Puts a gratuitous request for the claimed VIP into `work.reply` (RFC 5227, 1.1: ARP

@@ -7,6 +7,7 @@ use crate::{
     ethernet, nd,
     packet::{ARP_FRAME, Action, NA_FRAME, Packet},
     shape::Shape,
+    shortcut,
     standing::{Standing, standing},
     tables::{Tables, VipCount},
     work::{Claim, Key, MacWords, Work, mac_words},
@@ -15,6 +16,14 @@ use crate::{
 /// Judges a frame, and turns it into its answer where it gets one.
 #[inline(always)]
 pub fn ingress<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Work) -> Action {
+    if shortcut::answer(packet, tables, work) {
+        return Action::Transmit;
+    }
+    judge_any(packet, tables, work)
+}
+
+#[inline(never)]
+fn judge_any<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Work) -> Action {
     match ethernet::read(packet, work) {
         Some(ethernet::ARP) if arp::read(packet, work) => judge(packet, tables, work, Family::Ipv4),
         Some(ethernet::IPV6) if nd::read(packet, work) => judge(packet, tables, work, Family::Ipv6),
@@ -30,8 +39,9 @@ fn judge<'a, P: Packet, T: Tables<'a>>(
     family: Family,
 ) -> Action {
     let mut outcome = Outcome::Nothing;
+    // A VIP that stands under no interface is never live: to claim it is no conflict.
     if work.claims != Claim::None
-        && let Some(entry) = look_up(tables, &mut work.claim)
+        && let Some(entry) = tables.vip(&work.claim)
     {
         outcome = match family {
             Family::Ipv4 => judge_arp_claim(packet, tables, work, entry),
@@ -117,9 +127,7 @@ fn judge_nd_ask<'a, P: Packet, T: Tables<'a>>(
 
 #[inline(always)]
 fn is_router<'a, T: Tables<'a>>(tables: T, ifindex: u32) -> bool {
-    tables
-        .link(ifindex)
-        .is_some_and(|link| link.flags & LinkEntry::FORWARDING != 0)
+    tables.link(ifindex).is_some_and(LinkEntry::forwards)
 }
 
 /// Whether the VIP in `work.ask` is live; if not, the drop is counted, and noted where the

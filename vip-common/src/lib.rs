@@ -23,6 +23,7 @@ pub mod ingress;
 pub mod nd;
 pub mod packet;
 pub mod shape;
+pub mod shortcut;
 pub mod slice;
 pub mod standing;
 pub mod tables;

@@ -54,6 +54,29 @@ pub trait Packet: Copy {
     /// unchanged.
     fn become_reply(self, length: u32, work: &Work) -> bool;
 
+    /// Shows the first `W` words in place; none where they cannot be had so.
+    #[inline(always)]
+    fn head<const W: usize, R>(self, _edit: impl FnOnce(&mut [u16; W]) -> R) -> Option<R> {
+        None
+    }
+
+    /// Sum over the addresses and the message of a solicitation of [`NA_FRAME`] bytes without tag
+    /// and its pseudo-header, folded to 16 bits; none where [`Packet::head`] has none.
+    #[inline(always)]
+    fn sum_solicitation(self) -> Option<u16> {
+        self.head(|frame: &mut [u16; NA_FRAME as usize / 2]| {
+            let sum = checksum::sum(&frame[11..]);
+            checksum::fold(u64::from(sum) + checksum::icmpv6_rest(32))
+        })
+    }
+
+    /// Gives the frame this length; false when it cannot be grown or shrunk, and then it is
+    /// unchanged.
+    #[inline(always)]
+    fn resize(self, _length: u32) -> bool {
+        false
+    }
+
     /// Overwrites `W` words from byte `at` on (egress only).
     fn store<const W: usize>(self, at: u32, from: &[u16; W]) -> bool;
 }

@@ -99,12 +99,25 @@ impl Packet for &Frame<'_> {
     }
 
     fn become_reply(self, length: u32, work: &Work) -> bool {
-        let before = self.length.replace(length as usize);
+        self.resize(length) && self.write(0, &work.reply[..(length / 2) as usize])
+    }
+
+    fn head<const W: usize, R>(self, edit: impl FnOnce(&mut [u16; W]) -> R) -> Option<R> {
+        let mut words = [0; W];
+        if !self.read(0, &mut words) {
+            return None;
+        }
+        let result = edit(&mut words);
+        self.write(0, &words);
+        Some(result)
+    }
+
+    fn resize(self, length: u32) -> bool {
         if self.bytes.len() < length as usize {
-            self.length.set(before);
             return false;
         }
-        self.write(0, &work.reply[..(length / 2) as usize])
+        self.length.set(length as usize);
+        true
     }
 
     fn store<const W: usize>(self, at: u32, from: &[u16; W]) -> bool {

@@ -5,7 +5,7 @@ use crate::{
     counter::{Family, Verdict},
     packet::Packet,
     shape::Shape,
-    work::{Key, MacWords, Work},
+    work::{Key, MacWords, QuickKey, Work},
 };
 
 /// One defence, or order to defend, for a VIP in this time (RFC 5227, 2.4: DEFEND_INTERVAL).
@@ -43,6 +43,11 @@ pub trait Tables<'a>: Copy {
     fn now(self) -> u64;
     /// Entry of `VIPS` under exactly this key.
     fn vip(self, key: &Key) -> Option<&'a VipEntry>;
+    /// As [`Tables::vip`].
+    #[inline(always)]
+    fn vip_quick(self, key: &QuickKey) -> Option<&'a VipEntry> {
+        self.vip(&key.vip_key().into())
+    }
     /// A slot of `LEASES`.
     fn lease(self, slot: u16) -> Option<LeaseSlot>;
     /// Entry of `VIP_STATE`.
@@ -57,10 +62,28 @@ pub trait Tables<'a>: Copy {
     fn is_host_mac(self, mac: &MacWords) -> bool;
     /// Entry of `LINKS`.
     fn link(self, ifindex: u32) -> Option<&'a LinkEntry>;
+    /// Entry of `LINKS` of the key's interface.
+    #[inline(always)]
+    fn link_quick(self, key: &QuickKey) -> Option<&'a LinkEntry> {
+        self.link(key.vip_key().ifindex)
+    }
     /// Counts a frame.
     fn count(self, verdict: Verdict, family: Family);
     /// Counts for a VIP.
     fn count_vip(self, entry: &VipEntry, what: VipCount);
+    /// Counts an answer, as a frame and for the VIP.
+    #[inline(always)]
+    fn answered(self, entry: &VipEntry, family: Family) {
+        if entry.flags & VipEntry::SYNTHETIC == 0 {
+            self.count(Verdict::Answered, family);
+            self.count_vip(entry, VipCount::Answer);
+        }
+    }
+    /// Time until which [`Tables::trace`] is to be called; [`crate::shortcut`] is not taken before.
+    #[inline(always)]
+    fn traced_until(self) -> u64 {
+        u64::MAX
+    }
     /// Reports a conflict over `work.claim`.
     fn report(self, work: &Work, rival: &MacWords, kind: EventKind, announce: bool, now: u64);
     /// Tells `trace` how the question for `work.ask` was judged.

@@ -42,6 +42,58 @@ impl From<VipKey> for Key {
     }
 }
 
+/// [`VipKey`] as three stores of 8 bytes: a hash of what was stored by words would wait for them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuickKey([u64; 3]);
+
+impl QuickKey {
+    /// Makes it the key of an IPv4 address.
+    #[inline(always)]
+    pub fn set_ipv4(&mut self, address: [u16; 2], ifindex: u32) {
+        let [high, low] = address;
+        self.set_ipv6([0, 0, 0, 0, 0, 0xffff, high, low], ifindex);
+    }
+
+    /// Makes it the key of an IPv6 address.
+    #[inline(always)]
+    pub fn set_ipv6(&mut self, address: [u16; 8], ifindex: u32) {
+        let [a, b, c, d, e, f, g, h] = address;
+        self.0 = [
+            quad([a, b, c, d]),
+            quad([e, f, g, h]),
+            u64::from(ifindex).to_le(),
+        ];
+    }
+
+    /// The interface, and zero: what `LINKS` has as its key in the first 4 bytes.
+    #[inline(always)]
+    pub const fn link(&self) -> &u64 {
+        &self.0[2]
+    }
+
+    /// The key as the maps have it.
+    pub fn vip_key(&self) -> VipKey {
+        let mut address = [0; 16];
+        for (part, quad) in address.chunks_exact_mut(8).zip(&self.0) {
+            part.copy_from_slice(&quad.to_ne_bytes());
+        }
+        VipKey {
+            address,
+            ifindex: u64::from_le(self.0[2]) as u32,
+            reserved: 0,
+        }
+    }
+}
+
+/// Four words as they lie in memory.
+#[inline(always)]
+const fn quad(words: [u16; 4]) -> u64 {
+    let [a, b, c, d] = words;
+    let (a, b, c, d) = (a.to_le(), b.to_le(), c.to_le(), d.to_le());
+    (a as u64 | (b as u64) << 16 | (c as u64) << 32 | (d as u64) << 48).to_le()
+}
+
 /// The bytes behind eight words.
 pub fn bytes(words: &[u16; 8]) -> [u8; 16] {
     let mut bytes = [0; 16];
@@ -125,6 +177,8 @@ pub struct Work {
     pub ask: Key,
     /// The address that is claimed, valid unless `claims` is [`Claim::None`].
     pub claim: Key,
+    /// The address that [`crate::shortcut`] looks up.
+    pub quick: QuickKey,
     /// Walk over the options of an ND message.
     pub walk: Walk,
     /// Byte offset of the ICMPv6 message.
@@ -176,6 +230,7 @@ impl Work {
         Self {
             ask: KEY,
             claim: KEY,
+            quick: QuickKey([0; 3]),
             walk: Walk::new(),
             icmp_at: 0,
             icmp_length: 0,

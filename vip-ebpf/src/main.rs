@@ -34,7 +34,7 @@ fn xvip_ingress(ctx: XdpContext) -> u32 {
     if !frame.may_concern_us() {
         return xdp_action::XDP_PASS;
     }
-    let Some(work) = work(INGRESS) else {
+    let Some(work) = work::<INGRESS>() else {
         return xdp_action::XDP_PASS;
     };
     match ingress(frame, Store, work) {
@@ -51,7 +51,7 @@ fn xvip_tc_in(ctx: TcContext) -> i32 {
     if !frame.may_concern_us() {
         return TC_ACT_UNSPEC;
     }
-    let Some(work) = work(INGRESS) else {
+    let Some(work) = work::<INGRESS>() else {
         return TC_ACT_UNSPEC;
     };
     match ingress(frame, Store, work) {
@@ -69,7 +69,7 @@ fn xvip_tc_out(ctx: TcContext) -> i32 {
     if !frame.may_concern_us() {
         return TC_ACT_UNSPEC;
     }
-    let Some(work) = work(EGRESS) else {
+    let Some(work) = work::<EGRESS>() else {
         return TC_ACT_UNSPEC;
     };
     match egress(frame, Store, work) {
@@ -86,16 +86,14 @@ fn log_conflict() {
     aya_log_ebpf::debug!((), target: "", "conflict");
 }
 
-const INGRESS: u32 = 0;
-const EGRESS: u32 = 1;
+const INGRESS: usize = 0;
+const EGRESS: usize = 1;
 
 #[inline(always)]
-fn work(index: u32) -> Option<&'static mut Work> {
+fn work<const DIRECTION: usize>() -> Option<&'static mut Work> {
     // SAFETY: the area belongs to this CPU, and to programs of one direction, which run with
     // bottom halves disabled and do not nest: nobody else holds a reference.
-    maps::WORK
-        .get_ptr_mut(index)
-        .map(|work| unsafe { &mut *work })
+    store::work::<DIRECTION>().map(|work| unsafe { &mut *work })
 }
 
 #[panic_handler]

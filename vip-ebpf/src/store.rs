@@ -2,17 +2,20 @@
 
 use core::{mem::size_of, ptr};
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_ktime_get_boot_ns};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_ktime_get_boot_ns, bpf_map_lookup_elem},
+};
 use vip_common::{
     abi::{
-        Event, EventKind, HostMac, LeaseSlot, LinkEntry, LinkState, Traced, VipEntry, VipKey,
-        VipState,
+        Event, EventKind, HostMac, LeaseSlot, LinkEntry, LinkState, SLOT_SESSION, TraceSwitch,
+        Traced, VipCounters, VipEntry, VipKey, VipState,
     },
     counter::{self, Family, Verdict},
     packet::Packet,
     shape::Shape,
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount, take_token},
-    work::{Key, MacWords, Work},
+    work::{Key, MacWords, QuickKey, Work},
 };
 
 use crate::maps;
@@ -20,6 +23,24 @@ use crate::maps;
 /// The pinned maps.
 #[derive(Clone, Copy)]
 pub(crate) struct Store;
+
+/// Indices of arrays, as memory that look-ups may read. Without CAP_PERFMON the verifier puts a
+/// barrier behind every first write to a stack slot, which costs more than the look-up.
+static INDICES: [u32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+
+/// Looks up without the stack.
+#[inline(always)]
+fn look_up<M, K, V>(map: *const M, key: *const K) -> Option<*mut V> {
+    // SAFETY: the map is one of ours, and the key of its type.
+    let value = unsafe { bpf_map_lookup_elem(map.cast_mut().cast(), key.cast()) };
+    (!value.is_null()).then_some(value.cast())
+}
+
+/// The scratch area of this CPU: one for each direction.
+#[inline(always)]
+pub(crate) fn work<const DIRECTION: usize>() -> Option<*mut Work> {
+    look_up(&raw const maps::WORK, &INDICES[DIRECTION])
+}
 
 #[inline(always)]
 fn key(key: &Key) -> &VipKey {
@@ -76,8 +97,18 @@ impl Tables<'static> for Store {
     }
 
     #[inline(always)]
+    fn vip_quick(self, at: &QuickKey) -> Option<&'static VipEntry> {
+        // SAFETY: as for `vip`; a `QuickKey` is a `VipKey` as three numbers.
+        look_up(&raw const maps::VIPS, at).map(|entry| unsafe { &*entry })
+    }
+
+    #[inline(always)]
     fn lease(self, slot: u16) -> Option<LeaseSlot> {
-        let slot = maps::LEASES.get_ptr(u32::from(slot))?;
+        let slot: *const LeaseSlot = if slot == SLOT_SESSION {
+            look_up(&raw const maps::LEASES, &INDICES[SLOT_SESSION as usize])?
+        } else {
+            maps::LEASES.get_ptr(u32::from(slot))?
+        };
         // SAFETY: the pointer comes from a look-up. The agent stores to the slot while we read:
         // each field is read once, the deadline first (see `vip_common::standing`).
         unsafe {
@@ -173,6 +204,12 @@ impl Tables<'static> for Store {
     }
 
     #[inline(always)]
+    fn link_quick(self, key: &QuickKey) -> Option<&'static LinkEntry> {
+        // SAFETY: as for `vip`; the key is the first 4 bytes, in the order of the machine.
+        look_up(&raw const maps::LINKS, key.link()).map(|entry| unsafe { &*entry })
+    }
+
+    #[inline(always)]
     fn count(self, verdict: Verdict, family: Family) {
         if let Some(count) = maps::COUNTERS.get_ptr_mut(counter::index(verdict, family)) {
             // SAFETY: the value belongs to this CPU; ingress and egress count different verdicts.
@@ -190,6 +227,34 @@ impl Tables<'static> for Store {
                     VipCount::Conflict => (*counters).conflicts += 1,
                 }
             }
+        }
+    }
+
+    #[inline(always)]
+    fn answered(self, entry: &VipEntry, family: Family) {
+        if entry.flags & VipEntry::SYNTHETIC != 0 {
+            return;
+        }
+        let index = &raw const INDICES[counter::index(Verdict::Answered, family) as usize];
+        // SAFETY: as for `count` and `count_vip`.
+        unsafe {
+            if let Some(count) = look_up::<_, _, u64>(&raw const maps::COUNTERS, index) {
+                *count += 1;
+            }
+            let index = &raw const entry.counter;
+            if let Some(count) = look_up::<_, _, VipCounters>(&raw const maps::VIP_COUNTERS, index)
+            {
+                (*count).answers += 1;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn traced_until(self) -> u64 {
+        match look_up::<_, _, TraceSwitch>(&raw const maps::TRACE, &INDICES[0]) {
+            // SAFETY: the pointer comes from a look-up.
+            Some(switch) => unsafe { ptr::read_volatile(&raw const (*switch).until_ns) },
+            None => 0,
         }
     }
 

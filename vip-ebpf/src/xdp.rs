@@ -7,11 +7,11 @@ use core::{ffi::c_void, mem::size_of_val, ptr};
 
 use aya_ebpf::{
     bindings::xdp_md,
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    helpers::{bpf_csum_diff, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use vip_common::{
-    ethernet, nd,
+    checksum, ethernet, nd,
     packet::{ARP_FRAME, NA_FRAME, Packet},
     work::Work,
 };
@@ -145,10 +145,39 @@ impl Packet for XdpFrame {
     }
 
     #[inline(always)]
-    fn become_reply(self, length: u32, work: &Work) -> bool {
+    fn head<const W: usize, R>(self, edit: impl FnOnce(&mut [u16; W]) -> R) -> Option<R> {
+        let (data, end) = self.bounds();
+        if data + W * 2 > end {
+            return None;
+        }
+        // SAFETY: the bound above; frames begin at even addresses, and nobody else holds this
+        // one while the program runs.
+        Some(edit(unsafe { &mut *(data as *mut [u16; W]) }))
+    }
+
+    #[inline(always)]
+    fn sum_solicitation(self) -> Option<u16> {
+        let (data, end) = self.bounds();
+        if data + NA_FRAME as usize > end {
+            return None;
+        }
+        // SAFETY: the bound above; the addresses and the message are the last 64 bytes.
+        let sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, (data + 22) as *mut u32, 64, 0) };
+        Some(checksum::fold(
+            sum as u32 as u64 + checksum::icmpv6_rest(32),
+        ))
+    }
+
+    #[inline(always)]
+    fn resize(self, length: u32) -> bool {
         let grow = length as i32 - self.length() as i32;
         // SAFETY: the context is valid while the program runs.
-        if grow != 0 && unsafe { bpf_xdp_adjust_tail(self.0, grow) } != 0 {
+        grow == 0 || unsafe { bpf_xdp_adjust_tail(self.0, grow) } == 0
+    }
+
+    #[inline(always)]
+    fn become_reply(self, length: u32, work: &Work) -> bool {
+        if !self.resize(length) {
             return false;
         }
         match length {

@@ -25,15 +25,8 @@ enum Toolchain {
 }
 
 pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
-    let toolchain = if nightly_is_usable() {
-        println!("build-ebpf: by rustup's nightly with rust-src");
-        Toolchain::Nightly
-    } else {
-        println!("build-ebpf: by Debian's rustc (no nightly with rust-src and bpf-linker)");
-        setup::ensure(&[Purpose::Ebpf])?;
-        Toolchain::Debian
-    };
-    let built = build(toolchain)?;
+    let toolchain = toolchain()?;
+    let built = build(toolchain, &[], "xvip")?;
     builtin_calls::refuse(&built)?;
     let object = workspace::object();
     place(&built, &object)?;
@@ -70,7 +63,24 @@ fn nightly_is_usable() -> bool {
         && setup::has_linker()
 }
 
-fn build(toolchain: Toolchain) -> Result<PathBuf, Error> {
+/// Builds the programs that `bench` compares ours with.
+pub(crate) fn bench_programs() -> Result<(), Error> {
+    let built = build(toolchain()?, &["--example", "bench"], "examples/bench")?;
+    place(&built, &workspace::object().with_file_name("bench.o"))
+}
+
+/// The first that the machine has.
+fn toolchain() -> Result<Toolchain, Error> {
+    if nightly_is_usable() {
+        println!("build-ebpf: by rustup's nightly with rust-src");
+        return Ok(Toolchain::Nightly);
+    }
+    println!("build-ebpf: by Debian's rustc (no nightly with rust-src and bpf-linker)");
+    setup::ensure(&[Purpose::Ebpf])?;
+    Ok(Toolchain::Debian)
+}
+
+fn build(toolchain: Toolchain, select: &[&str], made: &str) -> Result<PathBuf, Error> {
     let target_dir = workspace::made().join("bpf-build");
     let mut cargo = match toolchain {
         Toolchain::Nightly => command::cargo(Some("nightly")),
@@ -85,6 +95,7 @@ fn build(toolchain: Toolchain) -> Result<PathBuf, Error> {
             "--target",
             TARGET,
         ])
+        .args(select)
         .arg("--target-dir")
         .arg(&target_dir);
     match toolchain {
@@ -108,7 +119,7 @@ fn build(toolchain: Toolchain) -> Result<PathBuf, Error> {
         "-Ctarget-feature=-alu32",
     ]);
     command::run(&mut cargo)?;
-    Ok(target_dir.join(TARGET).join("release/xvip"))
+    Ok(target_dir.join(TARGET).join("release").join(made))
 }
 
 /// Copies when the content differs: the agent is built again when the file's time changes.

@@ -3,6 +3,7 @@
 //! A new verb is a file with `Args` and `run`, its `mod` line, and its line in the list below.
 
 mod arch;
+mod bench;
 mod build;
 mod build_ebpf;
 mod builtin_calls;
@@ -51,6 +52,8 @@ verbs! {
     Demo => demo;
     /// Load the object on Debian's kernels in VMs, with three capabilities
     TestKernels => test_kernels;
+    /// Answers a second beside a reflector, the kernel and a userspace responder; cost for others
+    Bench => bench;
     /// Refuse imports that break the layering of the crates and modules
     Arch => arch;
     #[command(hide = true)]

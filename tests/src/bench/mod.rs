@@ -1,0 +1,33 @@
+//! What the data plane costs: every ratio from interleaved slices of one run, so that a busy
+//! neighbour slows both sides of it.
+//!
+//! *Path*: a veth pair of two namespaces for each answerer. Live frames of BPF_PROG_TEST_RUN
+//! enter at the client's end by a program that rewrites the whole frame, the answerer sits at the
+//! other end, and an XDP program at the client's end counts the answers. All of it runs on the
+//! generator's CPU, except the userspace responder, which may have one of its own.
+
+mod answers;
+mod bed;
+mod error;
+mod frames;
+mod passing;
+mod programs;
+mod responder;
+mod table;
+
+use std::path::Path;
+
+pub use error::Error;
+use table::Table;
+
+/// Runs everything that can run here and prints the table.
+pub fn run() -> Result<(), Error> {
+    let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf");
+    let mut table = Table::new();
+    let mut bed = bed::Bed::new(&objects)?;
+    for part in [answers::measure, passing::measure] {
+        part(&mut bed, &mut table)?;
+    }
+    print!("{table}");
+    Ok(())
+}
