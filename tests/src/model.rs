@@ -12,9 +12,9 @@ use vip_common::{
     },
     counter::{COUNTERS, Family, Verdict, index},
     packet::Packet,
-    shape::Shape,
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount, take_token},
-    work::{Key, MacWords, Work, bytes, mac_bytes},
+    trace::{Decision, fill},
+    work::{Key, MacWords, Work, mac_bytes},
 };
 
 /// What stands in the maps before a frame is judged.
@@ -175,17 +175,14 @@ impl<'a> Tables<'a> for &'a Model {
         });
     }
 
-    fn trace<P: Packet>(self, packet: P, work: &Work, verdict: Verdict, shape: Shape, now: u64) {
-        self.traced.borrow_mut().push(Traced {
+    fn trace<P: Packet>(self, packet: P, decision: Decision<'_>, now: u64) {
+        let mut record = Traced {
             at_ns: now,
-            key: work.ask.vip_key(),
             length: packet.length(),
-            verdict: verdict as u8,
-            shape: shape as u8,
-            reserved: 0,
-            source_mac: mac_bytes(&work.source()),
-            operation: work.operation,
-            source: bytes(&work.claim.words),
-        });
+            ifindex: packet.ifindex(),
+            ..Traced::default()
+        };
+        fill(&mut record, decision);
+        self.traced.borrow_mut().push(record);
     }
 }

@@ -213,22 +213,38 @@ pub struct TraceSwitch {
 pub struct Traced {
     /// When the frame was judged.
     pub at_ns: u64,
-    /// The VIP that decided, on the interface of the frame.
+    /// The VIP that decided; under interface 0 it is never live.
     pub key: VipKey,
+    /// Interface that the frame came in by.
+    pub ifindex: u32,
     /// Length of the frame in bytes.
     pub length: u32,
     /// One of [`crate::counter::Verdict`].
     pub verdict: u8,
-    /// One of the shapes of `vip_common::shape::Shape`.
+    /// One of [`crate::shape::Shape`].
     pub shape: u8,
+    /// Bytes of `frame` that were read.
+    pub captured: u16,
     /// Zero.
-    pub reserved: u16,
-    /// The sender's MAC address.
-    pub source_mac: [u8; 6],
-    /// ARP operation or ICMPv6 type.
-    pub operation: u16,
-    /// The sender's protocol address, IPv4 in mapped form.
-    pub source: [u8; 16],
+    pub reserved: u32,
+    /// The frame without its VLAN tags and extension headers, as far as it was read.
+    pub frame: [u8; 88],
+}
+
+impl Default for Traced {
+    fn default() -> Self {
+        Self {
+            at_ns: 0,
+            key: VipKey::default(),
+            ifindex: 0,
+            length: 0,
+            verdict: 0,
+            shape: 0,
+            captured: 0,
+            reserved: 0,
+            frame: [0; 88],
+        }
+    }
 }
 
 const _: () = {
@@ -243,7 +259,7 @@ const _: () = {
     assert!(size_of::<VipCounters>() == 16);
     assert!(size_of::<Event>() == 40);
     assert!(size_of::<TraceSwitch>() == 24);
-    assert!(size_of::<Traced>() == 64);
+    assert!(size_of::<Traced>() == 136);
 };
 
 #[cfg(feature = "user")]

@@ -31,7 +31,6 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     if !packet.load(work.l3_at, &mut work.arp) {
         return false;
     }
-    work.operation = u16::from_be(work.arp[3]);
     let arp = &work.arp;
     let gratuitous = arp[7] == arp[12] && arp[8] == arp[13];
     work.asks = arp[3] == REQUEST && !gratuitous;

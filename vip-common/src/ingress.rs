@@ -9,7 +9,8 @@ use crate::{
     shape::Shape,
     shortcut,
     standing::{Standing, standing},
-    tables::{Tables, VipCount},
+    tables::{Judged, Tables, VipCount},
+    trace::Decision,
     work::{Claim, Key, MacWords, Work, mac_words},
 };
 
@@ -151,7 +152,20 @@ fn is_live<'a, P: Packet, T: Tables<'a>>(
     }
     if entry.flags & VipEntry::SYNTHETIC == 0 {
         tables.count(Verdict::Fenced, family);
-        tables.trace(packet, work, Verdict::Fenced, Shape::Regular, now);
+        let judged = Judged {
+            verdict: Verdict::Fenced,
+            shape: Shape::Regular,
+            family,
+        };
+        tables.trace(
+            packet,
+            Decision {
+                work,
+                key: &work.ask,
+                judged,
+            },
+            now,
+        );
     }
     false
 }
@@ -186,7 +200,20 @@ fn conclude<'a, P: Packet, T: Tables<'a>>(
         if sent {
             tables.count_vip(entry, VipCount::Answer);
         }
-        tables.trace(packet, work, verdict, shape, now);
+        let judged = Judged {
+            verdict,
+            shape,
+            family,
+        };
+        tables.trace(
+            packet,
+            Decision {
+                work,
+                key: &work.ask,
+                judged,
+            },
+            now,
+        );
     }
     action
 }
@@ -211,10 +238,13 @@ fn judge_arp_claim<'a, P: Packet, T: Tables<'a>>(
     let rival = arp::sender(work);
     let defends = judge_claim(tables, work, entry, &rival, Family::Ipv4, false);
     if defends != Defence::Now {
-        return defends.outcome();
+        return defends.outcome(packet, tables, work, Family::Ipv4);
     }
     arp::build_announcement(work, &mac_words(&entry.mac));
     let sent = packet.become_reply(ARP_FRAME, work);
+    if sent {
+        trace_claim(packet, tables, work, Verdict::Defended, Family::Ipv4);
+    }
     defended(tables, work, &rival, Family::Ipv4, sent)
 }
 
@@ -232,7 +262,7 @@ fn judge_nd_claim<'a, P: Packet, T: Tables<'a>>(
     let modest = nd::is_modest(work);
     let defends = judge_claim(tables, work, entry, &rival, Family::Ipv6, modest);
     if defends != Defence::Now {
-        return defends.outcome();
+        return defends.outcome(packet, tables, work, Family::Ipv6);
     }
     nd::build_announcement(
         work,
@@ -240,6 +270,9 @@ fn judge_nd_claim<'a, P: Packet, T: Tables<'a>>(
         is_router(tables, work.claim.ifindex),
     );
     let sent = packet.become_reply(NA_FRAME, work);
+    if sent {
+        trace_claim(packet, tables, work, Verdict::Defended, Family::Ipv6);
+    }
     defended(tables, work, &rival, Family::Ipv6, sent)
 }
 
@@ -253,12 +286,18 @@ enum Defence {
 
 impl Defence {
     #[inline(always)]
-    fn outcome(self) -> Outcome {
-        if self == Self::Yielded {
-            Outcome::Yielded
-        } else {
-            Outcome::Nothing
+    fn outcome<'a, P: Packet, T: Tables<'a>>(
+        self,
+        packet: P,
+        tables: T,
+        work: &Work,
+        family: Family,
+    ) -> Outcome {
+        if self != Self::Yielded {
+            return Outcome::Nothing;
         }
+        trace_claim(packet, tables, work, Verdict::Yielded, family);
+        Outcome::Yielded
     }
 }
 
@@ -316,6 +355,23 @@ fn judge_claim<'a, T: Tables<'a>>(
         }
         Standing::Fenced => Defence::Nothing,
     }
+}
+
+#[inline(always)]
+fn trace_claim<'a, P: Packet, T: Tables<'a>>(
+    packet: P,
+    tables: T,
+    work: &Work,
+    verdict: Verdict,
+    family: Family,
+) {
+    let judged = Judged {
+        verdict,
+        shape: Shape::Regular,
+        family,
+    };
+    let key = &work.claim;
+    tables.trace(packet, Decision { work, key, judged }, tables.now());
 }
 
 #[inline(always)]

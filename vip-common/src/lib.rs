@@ -27,4 +27,5 @@ pub mod shortcut;
 pub mod slice;
 pub mod standing;
 pub mod tables;
+pub mod trace;
 pub mod work;

@@ -134,7 +134,6 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     work.ask.ifindex = ifindex;
     work.claim.ifindex = ifindex;
     work.walk.wanted = 1;
-    work.operation = u16::from(first(work.icmp[0]));
     match first(work.icmp[0]) {
         SOLICITATION => {
             work.asks = true;

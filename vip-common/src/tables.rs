@@ -5,6 +5,7 @@ use crate::{
     counter::{Family, Verdict},
     packet::Packet,
     shape::Shape,
+    trace::Decision,
     work::{Key, MacWords, QuickKey, Work},
 };
 
@@ -35,6 +36,17 @@ pub enum VipCount {
     Answer,
     /// A conflict.
     Conflict,
+}
+
+/// How a frame was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// How it was formed.
+    pub shape: Shape,
+    /// Of which family it is.
+    pub family: Family,
 }
 
 /// The maps, whose entries live for `'a`. Copied freely: in the kernel it is nothing at all.
@@ -86,8 +98,8 @@ pub trait Tables<'a>: Copy {
     }
     /// Reports a conflict over `work.claim`.
     fn report(self, work: &Work, rival: &MacWords, kind: EventKind, announce: bool, now: u64);
-    /// Tells `trace` how the question for `work.ask` was judged.
-    fn trace<P: Packet>(self, packet: P, work: &Work, verdict: Verdict, shape: Shape, now: u64);
+    /// Tells `trace` how the frame was judged for the VIP of `key`.
+    fn trace<P: Packet>(self, packet: P, decision: Decision<'_>, now: u64);
 }
 
 #[cfg(test)]

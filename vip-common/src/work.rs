@@ -191,8 +191,6 @@ pub struct Work {
     pub asks: bool,
     /// The frame claims `claim`.
     pub claims: Claim,
-    /// ARP operation or ICMPv6 type.
-    pub operation: u16,
     /// VLAN tags in the frame.
     pub tags: u8,
     /// IPv6 extension headers before the message.
@@ -237,7 +235,6 @@ impl Work {
             l3_at: 0,
             asks: false,
             claims: Claim::None,
-            operation: 0,
             tags: 0,
             extensions: 0,
             fragment: false,

@@ -13,8 +13,8 @@ use vip_common::{
     },
     counter::{self, Family, Verdict},
     packet::Packet,
-    shape::Shape,
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount, take_token},
+    trace::{Decision, fill},
     work::{Key, MacWords, QuickKey, Work},
 };
 
@@ -279,17 +279,9 @@ impl Tables<'static> for Store {
     }
 
     #[inline(always)]
-    fn trace<P: Packet>(self, packet: P, work: &Work, verdict: Verdict, shape: Shape, now: u64) {
-        if let Some(switch) = maps::TRACE.get_ptr(0) {
-            // SAFETY: the pointer comes from a look-up.
-            if now < unsafe { ptr::read_volatile(&raw const (*switch).until_ns) } {
-                trace(
-                    packet.length(),
-                    work,
-                    verdict as u32 | (shape as u32) << 8,
-                    now,
-                );
-            }
+    fn trace<P: Packet>(self, packet: P, decision: Decision<'_>, now: u64) {
+        if now < self.traced_until() {
+            trace(packet.length(), packet.ifindex(), decision, now);
         }
     }
 }
@@ -305,37 +297,18 @@ fn work_tail(rival: &MacWords, kind: EventKind, announce: bool) -> u64 {
         | u64::from(flags) << 56
 }
 
-/// Writes a record of `TRACED`.
-#[inline(never)]
-fn trace(length: u32, work: &Work, judged: u32, now: u64) {
+/// Writes a record of `TRACED`, of the VIP that is looked for or of all.
+#[inline(always)]
+fn trace(length: u32, ifindex: u32, decision: Decision<'_>, now: u64) {
     let Some(mut record) = maps::TRACED.reserve_bytes(size_of::<Traced>(), 0) else {
         return;
     };
-    let words = record.as_mut_ptr().cast::<u64>();
-    let halves = record.as_mut_ptr().cast::<u32>();
-    let source = [
-        work.ethernet[3],
-        work.ethernet[4],
-        work.ethernet[5],
-        work.operation,
-    ];
-    // SAFETY: the record has the 64 bytes of a `Traced`.
-    unsafe {
-        words.write(now);
-        let at = ptr::from_ref(&work.ask).cast::<u64>();
-        words.add(1).write(at.read());
-        words.add(2).write(at.add(1).read());
-        words.add(3).write(at.add(2).read());
-        halves.add(8).write(length);
-        halves.add(9).write(judged);
-        let word = record.as_mut_ptr().cast::<u16>();
-        word.add(20).write(source[0]);
-        word.add(21).write(source[1]);
-        word.add(22).write(source[2]);
-        word.add(23).write(source[3]);
-        let from = ptr::from_ref(&work.claim).cast::<u64>();
-        words.add(6).write(from.read());
-        words.add(7).write(from.add(1).read());
-    }
+    // SAFETY: the record has the size of a `Traced`, the alignment of 8 that all records have,
+    // and the kernel made it of memory in use, for which every pattern is a `Traced`.
+    let traced = unsafe { &mut *record.as_mut_ptr().cast::<Traced>() };
+    traced.at_ns = now;
+    traced.length = length;
+    traced.ifindex = ifindex;
+    fill(traced, decision);
     record.submit(0);
 }
