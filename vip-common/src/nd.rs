@@ -122,11 +122,7 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     }
     let payload = u32::from(u16::from_be(work.ip6[2]));
     let skipped = work.icmp_at - work.l3_at - 40;
-    work.icmp_length = if payload >= skipped {
-        payload - skipped
-    } else {
-        0
-    };
+    work.icmp_length = payload.saturating_sub(skipped);
     work.whole = work.icmp_length == 32 && load_start::<16, P>(packet, work);
     if !work.whole {
         if !load_start::<12, P>(packet, work) {
@@ -141,9 +137,9 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     work.operation = u16::from(first(work.icmp[0]));
     match first(work.icmp[0]) {
         SOLICITATION => {
-            work.asks = true;
+            work.asks = !is_mapped(target(work));
             work.ask.words = *target(work);
-            work.claims = if is_unspecified(source(work)) {
+            work.claims = if is_unspecified(source(work)) || is_mapped(source(work)) {
                 Claim::None
             } else {
                 Claim::InPassing
@@ -153,7 +149,9 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
         ADVERTISEMENT => {
             work.asks = false;
             let solicited = work.icmp[2] & SOLICITED != 0;
-            work.claims = if solicited {
+            work.claims = if is_mapped(target(work)) {
+                Claim::None
+            } else if solicited {
                 Claim::InPassing
             } else {
                 Claim::Gratuitous
@@ -280,6 +278,13 @@ fn is_unspecified(address: &[u16; 8]) -> bool {
     high_is_zero(address) && (address[5] | address[6] | address[7]) == 0
 }
 
+/// A v4-mapped address (RFC 4291, 2.5.5.2). The maps hold IPv4 VIPs in this form, and no IPv6
+/// frame asks for one or claims one.
+#[inline(always)]
+pub fn is_mapped(address: &[u16; 8]) -> bool {
+    high_is_zero(address) && address[5] == 0xffff
+}
+
 #[inline(always)]
 fn high_is_zero(address: &[u16; 8]) -> bool {
     (address[0] | address[1] | address[2] | address[3] | address[4]) == 0
@@ -370,7 +375,7 @@ pub fn shape<P: Packet>(packet: P, work: &mut Work, mac: &MacWords) -> Shape {
     if work.extensions > 0 {
         return Shape::Extensions;
     }
-    if high_is_zero(source(work)) && source(work)[5] == 0xffff {
+    if is_mapped(source(work)) {
         return Shape::MappedSource;
     }
     let from = work.source();
