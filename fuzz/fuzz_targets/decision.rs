@@ -41,13 +41,21 @@ impl Maps {
     fn new(choice: u8) -> Self {
         let confirmed = if choice & 1 != 0 { NOW + 1 } else { NOW - 1 };
         let deadline = if choice & 2 != 0 { NOW + 1 } else { NOW };
-        let ifindex = if choice & 4 != 0 { IFINDEX } else { ANY_INTERFACE };
+        let ifindex = if choice & 4 != 0 {
+            IFINDEX
+        } else {
+            ANY_INTERFACE
+        };
         let entry = VipEntry {
             mac: MAC,
             slot: u16::from(choice & 8 != 0),
             ..VipEntry::default()
         };
-        let own = if choice & 16 != 0 { [0xfd; 16] } else { [0; 16] };
+        let own = if choice & 16 != 0 {
+            [0xfd; 16]
+        } else {
+            [0; 16]
+        };
         Self {
             vips: [IpAddr::V4(VIP4), IpAddr::V6(VIP6)]
                 .map(|vip| (VipKey::new(vip, ifindex), entry))
@@ -123,7 +131,9 @@ impl<'a> Tables<'a> for &'a Maps {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((choice, bytes)) = input.split_first() else { return };
+    let Some((choice, bytes)) = input.split_first() else {
+        return;
+    };
     if bytes.len() > FRAME_MAX {
         return;
     }
@@ -143,7 +153,11 @@ fuzz_target!(|input: &[u8]| {
         Action::Transmit => {
             assert!(!leaves && Maps::is_live(*choice));
             assert_eq!(after[6..12], MAC);
-            let wanted = if after[12] == 0x08 { ARP_FRAME } else { NA_FRAME };
+            let wanted = if after[12] == 0x08 {
+                ARP_FRAME
+            } else {
+                NA_FRAME
+            };
             assert_eq!(length, wanted as usize);
         }
         Action::Pass if leaves => assert_eq!(length, bytes.len()),

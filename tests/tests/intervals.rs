@@ -68,9 +68,9 @@ fn family(vip: IpAddr) -> Family {
 }
 
 /// Changes the entry of a VIP, as the agent does.
-fn update(model: &mut Model, vip: IpAddr, change: impl Fn(&mut VipEntry)) {
-    let entry = model.contents.vips.get_mut(&VipKey::new(vip, IFINDEX));
-    change(entry.unwrap());
+fn update(model: &mut Model, vip: IpAddr, change: impl FnOnce(&mut VipEntry)) {
+    let entry = model.contents.vips.entry(VipKey::new(vip, IFINDEX));
+    entry.and_modify(change);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What no frame, however odd, brings about. Frames are mutations of the golden ones; the
 //! answers are taken apart by pnet.
 
+#![expect(clippy::unwrap_used, reason = "the lint knows test functions only")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_base::MacAddr;
@@ -185,7 +187,8 @@ fn check_answer(frame: &[u8]) -> Result<(), TestCaseError> {
             );
             prop_assert_eq!(advert.get_target_addr(), ip.get_source());
             prop_assert!(is_vip(IpAddr::V6(ip.get_source())));
-            prop_assert_eq!(Some(advert.get_checksum()), right_checksum(frame));
+            let sum = right_checksum(frame).map(|sum| if sum == 0 { 0xffff } else { sum });
+            prop_assert_eq!(Some(advert.get_checksum()), sum);
             let option = &advert.get_options()[0];
             prop_assert_eq!(option.option_type, NdpOptionTypes::TargetLLAddr);
             prop_assert_eq!(option.data.as_slice(), OURS.as_slice());

@@ -72,7 +72,7 @@ fn judge_nd<'a, P: Packet, T: Tables<'a>>(packet: P, tables: T, work: &mut Work)
         // Whatever it asks, the claim is in its source.
         work.claim.words = *nd::source(work);
     }
-    if !is_barred(tables, work) {
+    if nd::is_mapped(&work.claim.words) || !is_barred(tables, work) {
         return Action::Pass;
     }
     if advertises {

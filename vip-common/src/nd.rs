@@ -136,9 +136,9 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
     work.walk.wanted = 1;
     match first(work.icmp[0]) {
         SOLICITATION => {
-            work.asks = true;
+            work.asks = !is_mapped(target(work));
             work.ask.words = *target(work);
-            work.claims = if is_unspecified(source(work)) {
+            work.claims = if is_unspecified(source(work)) || is_mapped(source(work)) {
                 Claim::None
             } else {
                 Claim::InPassing
@@ -148,7 +148,9 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> bool {
         ADVERTISEMENT => {
             work.asks = false;
             let solicited = work.icmp[2] & SOLICITED != 0;
-            work.claims = if solicited {
+            work.claims = if is_mapped(target(work)) {
+                Claim::None
+            } else if solicited {
                 Claim::InPassing
             } else {
                 Claim::Gratuitous
@@ -275,6 +277,13 @@ fn is_unspecified(address: &[u16; 8]) -> bool {
     high_is_zero(address) && (address[5] | address[6] | address[7]) == 0
 }
 
+/// A v4-mapped address (RFC 4291, 2.5.5.2). The maps hold IPv4 VIPs in this form, and no IPv6
+/// frame asks for one or claims one.
+#[inline(always)]
+pub fn is_mapped(address: &[u16; 8]) -> bool {
+    high_is_zero(address) && address[5] == 0xffff
+}
+
 #[inline(always)]
 fn high_is_zero(address: &[u16; 8]) -> bool {
     (address[0] | address[1] | address[2] | address[3] | address[4]) == 0
@@ -365,7 +374,7 @@ pub fn shape<P: Packet>(packet: P, work: &mut Work, mac: &MacWords) -> Shape {
     if work.extensions > 0 {
         return Shape::Extensions;
     }
-    if high_is_zero(source(work)) && source(work)[5] == 0xffff {
+    if is_mapped(source(work)) {
         return Shape::MappedSource;
     }
     let from = work.source();

@@ -114,9 +114,66 @@ fn no_claim(name: &'static str, why: &'static str, frame: Vec<u8>) -> Case {
     })
 }
 
+/// The maps hold an IPv4 VIP in mapped form (RFC 4291, 2.5.5.2): no IPv6 frame names it.
+fn mapped() -> Vec<Case> {
+    let mapped = VIP4.to_ipv6_mapped();
+    let to_group = Nd {
+        to: group_mac(group(mapped)),
+        destination: group(mapped),
+        target: Some(mapped),
+        ..Nd::ask()
+    };
+    let claim = Nd {
+        target: Some(mapped),
+        ..Nd::claim()
+    };
+    let asking = Nd {
+        source: mapped,
+        target: Some(CLIENT6),
+        ..Nd::ask()
+    };
+    let untouched = |name, direction, frame: Nd| {
+        let why = "an IPv4 VIP is asked for and claimed by ARP alone";
+        let frame = frame.bytes();
+        Case::new(name, why, direction, frame, &CLAIMED, |_| {
+            Outcome::untouched()
+        })
+    };
+    vec![
+        untouched("00-solicitation-for-a-mapped-vip", Direction::In, to_group),
+        untouched(
+            "00-advertisement-of-a-mapped-vip",
+            Direction::In,
+            claim.clone(),
+        ),
+        untouched(
+            "00-solicitation-from-a-mapped-vip",
+            Direction::In,
+            asking.clone(),
+        ),
+        untouched(
+            "00-advertisement-of-a-mapped-vip-leaves",
+            Direction::Out,
+            claim,
+        ),
+        untouched(
+            "00-solicitation-from-a-mapped-vip-leaves",
+            Direction::Out,
+            asking,
+        ),
+    ]
+}
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
-    [arp_claims(), nd_claims(), nd_without_claim(), both()].concat()
+    [
+        mapped(),
+        arp_claims(),
+        nd_claims(),
+        nd_without_claim(),
+        both(),
+    ]
+    .concat()
 }
 
 fn arp_claims() -> Vec<Case> {

@@ -129,10 +129,19 @@ fn change(dice: &mut Dice, frame: &mut Vec<u8>, frames: &[Vec<u8>]) {
     }
 }
 
-fn address(dice: &mut Dice, frame: &mut Vec<u8>) {
+fn address(dice: &mut Dice, frame: &mut [u8]) {
     if frame.get(12..14) == Some(&[0x86, 0xdd]) {
-        let unspecified = Ipv6Addr::UNSPECIFIED;
-        let address = *dice.pick(&[VIP6, VIP6, LIVE6, FENCED6, OWN6, group(VIP6), unspecified]);
+        let (unspecified, mapped) = (Ipv6Addr::UNSPECIFIED, VIP4.to_ipv6_mapped());
+        let address = *dice.pick(&[
+            VIP6,
+            VIP6,
+            LIVE6,
+            FENCED6,
+            OWN6,
+            group(VIP6),
+            unspecified,
+            mapped,
+        ]);
         let at = *dice.pick(&[22, 38, 62]);
         put(frame, at, &address.octets());
     } else {
