@@ -174,6 +174,8 @@ pub fn advertisement(vip: Ipv6Addr, mac: Mac, router: bool) -> Bytes {
     }]);
     // Over the whole message, once it is complete (rule 26).
     let sum = checksum(&sized(Icmpv6Packet::new(icmp)), &vip, &ALL_NODES);
+    // Both zeros of one's complement are the same sum, and receivers take 0 for none.
+    let sum = if sum == 0 { 0xffff } else { sum };
     sized(MutableNeighborAdvertPacket::new(icmp)).set_checksum(sum);
     frame.freeze()
 }

@@ -15,4 +15,5 @@ pub mod io;
 pub mod metrics;
 pub mod reconcile;
 pub mod status;
+pub mod trace;
 pub mod vip;

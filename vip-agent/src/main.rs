@@ -1,11 +1,11 @@
-//! The command line: `vip-agent run`, `check`, `status`, `doctor`, `cleanup`, `completion`.
+//! The command line: `vip-agent run`, `check`, `status`, `doctor`, `trace`, `cleanup`, `completion`.
 
 use std::{fmt::Display, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use tokio::runtime::{Builder, Runtime};
-use vip_agent::cli::{check, cleanup, doctor, flags::Flags, run, status};
+use vip_agent::cli::{check, cleanup, doctor, flags::Flags, run, status, trace};
 
 /// Virtual IPs of both families, answered in the kernel.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Find what keeps this host from serving VIPs, with a fix for each finding
     Doctor(doctor::DoctorArgs),
+    /// Show every decision of the kernel programs over a VIP, with its reason
+    Trace(trace::TraceArgs),
     /// Remove all that the agent created on this host, and nothing else
     Cleanup(cleanup::CleanupArgs),
     /// Print the completion script of a shell
@@ -51,6 +53,10 @@ fn execute(command: Command, runtime: &Runtime) -> ExitCode {
         Command::Check(arguments) => report(runtime.block_on(check::run(&arguments))),
         Command::Doctor(arguments) => report(runtime.block_on(doctor::run(&arguments))),
         Command::Status(arguments) => print_or_fail(runtime.block_on(status::run(&arguments))),
+        Command::Trace(arguments) => match runtime.block_on(trace::run(&arguments)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, error),
+        },
         Command::Cleanup(arguments) => {
             let removed = runtime.block_on(cleanup::run(&arguments));
             print_or_fail(removed.map(|lines| {

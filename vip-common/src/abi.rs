@@ -203,8 +203,6 @@ pub enum EventKind {
 pub struct TraceSwitch {
     /// Decisions are recorded until then, so that a dead reader costs nothing for long.
     pub until_ns: u64,
-    /// Only this VIP, or all for `::`.
-    pub address: [u8; 16],
 }
 
 /// A record of the `TRACED` ring buffer, written only while [`TraceSwitch::until_ns`] lies ahead.
@@ -258,7 +256,7 @@ const _: () = {
     assert!(size_of::<SessionRecord>() == 64);
     assert!(size_of::<VipCounters>() == 16);
     assert!(size_of::<Event>() == 40);
-    assert!(size_of::<TraceSwitch>() == 24);
+    assert!(size_of::<TraceSwitch>() == 8);
     assert!(size_of::<Traced>() == 136);
 };
 

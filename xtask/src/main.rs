@@ -10,6 +10,7 @@ mod builtin_calls;
 mod command;
 mod demo;
 mod error;
+mod golden;
 mod load_object;
 mod setup;
 mod tally;
@@ -54,6 +55,8 @@ verbs! {
     TestKernels => test_kernels;
     /// Answers a second beside a reflector, the kernel and a userspace responder; cost for others
     Bench => bench;
+    /// Compare the captures of every rule with what the programs do; --bless rewrites them
+    Golden => golden;
     /// Refuse imports that break the layering of the crates and modules
     Arch => arch;
     #[command(hide = true)]

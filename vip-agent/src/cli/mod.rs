@@ -7,3 +7,4 @@ pub mod flags;
 pub mod output;
 pub mod run;
 pub mod status;
+pub mod trace;
