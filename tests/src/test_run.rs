@@ -217,8 +217,8 @@ impl Bed {
             .ebpf
             .map_mut("TRACE")
             .ok_or(BedError::Missing("TRACE"))?;
-        let mut switch: Array<_, [u64; 3]> = map.try_into()?;
-        switch.set(0, [FOREVER, 0, 0], 0)?;
+        let mut until: Array<_, u64> = map.try_into()?;
+        until.set(0, FOREVER, 0)?;
         Ok(())
     }
 

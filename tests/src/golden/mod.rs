@@ -22,7 +22,7 @@ pub mod world;
 use std::net::IpAddr;
 
 use vip_common::{
-    abi::VipState,
+    abi::{Traced, VipState},
     counter::{Family, Verdict},
     egress::egress,
     ingress::ingress,
@@ -209,12 +209,7 @@ pub fn judge_next(model: &Model, work: &mut Work, direction: Direction, bytes: &
             .values()
             .map(|counters| counters.conflicts)
             .sum(),
-        traced: model
-            .traced
-            .borrow()
-            .iter()
-            .map(|one| (one.verdict, one.shape))
-            .collect(),
+        traced: questions(model),
         events: model
             .events
             .borrow()
@@ -250,4 +245,28 @@ pub fn grown(count: impl Fn(Verdict, Family) -> u64) -> Vec<(Verdict, Family)> {
         }
     }
     grown
+}
+
+/// Verdicts and shapes of the questions that were traced. A claim is traced when, and only when,
+/// it is counted as defended against or yielded to.
+fn questions(model: &Model) -> Vec<(u8, u8)> {
+    let claims = [Verdict::Defended, Verdict::Yielded];
+    let is_claim = |verdict: u8| claims.iter().any(|claim| *claim as u8 == verdict);
+    let traced = model.traced.borrow();
+    let (traced_claims, questions): (Vec<_>, Vec<_>) = traced
+        .iter()
+        .partition(|one: &&Traced| is_claim(one.verdict));
+    let counted: u64 = Family::ALL
+        .iter()
+        .flat_map(|family| claims.map(|claim| model.counted(claim, *family)))
+        .sum();
+    assert_eq!(
+        traced_claims.len() as u64,
+        counted,
+        "claims traced and counted"
+    );
+    questions
+        .iter()
+        .map(|one| (one.verdict, one.shape))
+        .collect()
 }
