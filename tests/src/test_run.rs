@@ -208,17 +208,18 @@ impl Bed {
             last_traced: vec![],
             ebpf,
         };
-        bed.trace_for_ever()?;
+        bed.trace_until(FOREVER)?;
         Ok(bed)
     }
 
-    fn trace_for_ever(&mut self) -> Result<(), BedError> {
+    /// While nobody traces, XDP takes the shortcut of `vip_common::shortcut`.
+    pub fn trace_until(&mut self, until_ns: u64) -> Result<(), BedError> {
         let map = self
             .ebpf
             .map_mut("TRACE")
             .ok_or(BedError::Missing("TRACE"))?;
         let mut until: Array<_, u64> = map.try_into()?;
-        until.set(0, FOREVER, 0)?;
+        until.set(0, until_ns, 0)?;
         Ok(())
     }
 

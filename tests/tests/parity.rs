@@ -16,7 +16,11 @@ use tests::{
     model::Model,
     test_run::{Bed, Shell, boot_time, object},
 };
-use vip_common::{abi::Traced, packet::Action, work::Work};
+use vip_common::{
+    abi::{FOREVER, Traced},
+    packet::Action,
+    work::Work,
+};
 
 type Verdict = Result<(), Box<dyn Error>>;
 
@@ -49,6 +53,17 @@ fn compare(
         Shell::TcOut => Direction::Out,
     };
     let user = judge(model, &mut Work::new(), direction, frame);
+    if let Shell::Xdp = shell {
+        bed.trace_until(0)?;
+        let short = Outcome {
+            traced: user.traced.clone(),
+            ..bed.judge(shell, frame)?
+        };
+        bed.trace_until(FOREVER)?;
+        if user != short {
+            return Ok(Some(describe("shortcut", frame, &user, &short)));
+        }
+    }
     let kernel = bed.judge(shell, frame)?;
     if user != kernel {
         return Ok(Some(describe(&format!("{shell:?}"), frame, &user, &kernel)));

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use aya::sys::{Stats, enable_stats};
+use vip_common::abi::FOREVER;
 
 use super::{
-    bed::{Answerer, Bed},
+    bed::{Answerer, Bed, set_deadline},
     error::Error,
     frames,
     programs::xdp,
@@ -40,6 +41,7 @@ pub(super) fn measure(bed: &mut Bed, table: &mut Table) -> Result<(), Error> {
     for question in &questions {
         bed.set_template(&question.frame)?;
         compare(bed, table, question)?;
+        compare_session(bed, table, question)?;
     }
     Ok(())
 }
@@ -80,6 +82,32 @@ fn compare(bed: &mut Bed, table: &mut Table, question: &Question) -> Result<(), 
         let aim = Aim::at_least(question.aims[answerer as usize], ratio);
         table.row(what, value, own, Some(aim));
     }
+    Ok(())
+}
+
+/// The same for a VIP whose deadline lies ahead: the program has to read the clock.
+fn compare_session(bed: &mut Bed, table: &mut Table, question: &Question) -> Result<(), Error> {
+    set_deadline(&mut bed.xvip, FOREVER - 1)?;
+    let sides = [Answerer::Xvip, Answerer::Reflector];
+    let mut counts = [0; 2];
+    for (count, side) in counts.iter_mut().zip(sides) {
+        *count = calibrate(bed, question, side)?;
+    }
+    let mut rounds = Vec::with_capacity(ROUNDS);
+    for _ in 0..ROUNDS {
+        let ours = bed.slice(sides[0], &question.frame, counts[0])?.0;
+        let other = bed.slice(sides[1], &question.frame, counts[1])?.0;
+        rounds.push((ours, other));
+    }
+    set_deadline(&mut bed.xvip, FOREVER)?;
+    let rate = median(rounds.iter().map(|round| round.0));
+    let ratio = median(rounds.iter().map(|round| round.0 / round.1));
+    table.row(
+        format!("{}, xvip, of a session", question.name),
+        format!("{rate:.0} answers/s"),
+        "reads the clock; beside the reflector".to_owned(),
+        Some(Aim::at_least(question.aims[1], ratio)),
+    );
     Ok(())
 }
 

@@ -210,16 +210,21 @@ unsafe impl Pod for Plain<VipEntry> {}
 // SAFETY: as above.
 unsafe impl Pod for Plain<LeaseSlot> {}
 
-/// The VIPs that are asked for, among 10,000 of each family.
-fn program_vips(ebpf: &mut Ebpf, ifindex: u32, mac: [u8; 6]) -> Result<(), Error> {
+/// Sets both times of the slot: [`FOREVER`] is static ownership.
+pub(super) fn set_deadline(ebpf: &mut Ebpf, deadline_boot_ns: u64) -> Result<(), Error> {
     let map = ebpf.map_mut("LEASES").ok_or(Error::Missing("LEASES"))?;
     let mut leases: Array<_, Plain<LeaseSlot>> = Array::try_from(map)?;
     let live = LeaseSlot {
-        deadline_boot_ns: FOREVER,
-        confirmed_boot_ns: FOREVER,
+        deadline_boot_ns,
+        confirmed_boot_ns: deadline_boot_ns,
         epoch: 1,
     };
-    leases.set(u32::from(SLOT_SESSION), Plain(live), 0)?;
+    Ok(leases.set(u32::from(SLOT_SESSION), Plain(live), 0)?)
+}
+
+/// The VIPs that are asked for, among 10,000 of each family.
+fn program_vips(ebpf: &mut Ebpf, ifindex: u32, mac: [u8; 6]) -> Result<(), Error> {
+    set_deadline(ebpf, FOREVER)?;
     let map = ebpf.map_mut("VIPS").ok_or(Error::Missing("VIPS"))?;
     let mut vips: HashMap<_, Plain<VipKey>, Plain<VipEntry>> = HashMap::try_from(map)?;
     let entry = VipEntry {
