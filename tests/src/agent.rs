@@ -187,8 +187,14 @@ impl<'lan> Agent<'lan> {
     /// Starts another process where one has ended, with the same configuration, and waits until
     /// it is ready.
     pub fn restart(&mut self) -> Result<(), BedError> {
-        self.process = Self::process(self.node, &self.files)?;
+        self.respawn()?;
         self.wait_ready()
+    }
+
+    /// Starts another process where one has ended.
+    pub fn respawn(&mut self) -> Result<(), BedError> {
+        self.process = Self::process(self.node, &self.files)?;
+        Ok(())
     }
 
     /// Writes the configuration anew; nothing is told to the agent.

@@ -24,6 +24,8 @@ use crate::{
 
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(5);
+/// At least so many are asked, however soon it is told to stop.
+const ENOUGH: usize = 40;
 /// How long the last answers are waited for.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -102,7 +104,7 @@ fn ask(wire: &Wire, vips: &[IpAddr], stop: &AtomicBool) -> Result<Observed, BedE
     let mut stopped_at = None;
     loop {
         let now = began.elapsed();
-        if stop.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Relaxed) && observed.questions.len() >= ENOUGH {
             let stopped = *stopped_at.get_or_insert(now);
             if now > stopped + GRACE {
                 return Ok(observed);
@@ -179,12 +181,9 @@ impl Observed {
         answerers
     }
 
-    /// Every question of a fair number was answered once, by `mac`. Else says what was not so.
+    /// Every question was answered once, by `mac`. Else says what was not so.
     pub fn complete(&self, mac: Mac) -> Result<(), String> {
         let missed = self.missed();
-        if self.questions.len() < 20 {
-            return Err(format!("only {} questions", self.questions.len()));
-        }
         if let (Some(first), Some(last)) = (missed.first(), missed.last()) {
             return Err(format!(
                 "{} of {} questions unanswered, first {first:?}, last {last:?}",
@@ -199,11 +198,23 @@ impl Observed {
         Ok(())
     }
 
-    /// Nobody answered a fair number of questions. Else says who did.
-    pub fn silent(&self) -> Result<(), String> {
-        if self.questions.len() < 20 {
-            return Err(format!("only {} questions", self.questions.len()));
+    /// From the first question that stayed without answer on, no later one had one. Else says
+    /// which.
+    pub fn ended(&self) -> Result<(), String> {
+        let last = self.answers.iter().map(|answer| answer.question).max();
+        let missed = self.missed();
+        let first = missed.first().ok_or("it never ended")?;
+        let later = last.and_then(|last| self.questions.get(&last));
+        match later {
+            Some(later) if later.at > first.at => {
+                Err(format!("answered {later:?} after no answer to {first:?}"))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Nobody answered. Else says who did.
+    pub fn silent(&self) -> Result<(), String> {
         if let Some(first) = self.answers.first() {
             let vip = self.questions.get(&first.question).map(|asked| asked.vip);
             return Err(format!(

@@ -80,6 +80,44 @@ fn nothing_is_missed_while_the_agent_is_killed_away_and_back() {
 
 #[test]
 #[ignore = "needs root"]
+fn nothing_is_missed_when_starts_are_killed_at_any_moment() {
+    for mode in MODES {
+        let lan = Lan::new().unwrap();
+        let mut agent = Agent::start(&lan, &config(mode, "")).unwrap();
+        let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
+        for delay in (5..150).step_by(12) {
+            agent.kill().unwrap();
+            agent.respawn().unwrap();
+            thread::sleep(Duration::from_millis(delay));
+        }
+        agent.wait_ready().unwrap();
+        pause();
+        observer.finish().unwrap().complete(NODE_MAC).unwrap();
+        let bound = lan.node.run("ip -o addr show dev eth0").unwrap();
+        for vip in [VIP4, VIP6] {
+            assert_eq!(bound.matches(vip).count(), 1, "{bound}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_solicited_node_group_stays_joined_after_kill() {
+    for more in ["", "bind: none\n"] {
+        let lan = Lan::new().unwrap();
+        let groups = || lan.node.run("ip maddr show dev eth0").unwrap();
+        assert!(!groups().contains("ff02::1:ff00:100"));
+        let mut agent = Agent::start(&lan, &config("native", more)).unwrap();
+        agent.kill().unwrap();
+        assert!(groups().contains("ff02::1:ff00:100"), "{}", groups());
+        agent.restart().unwrap();
+        agent.terminate().unwrap();
+        assert!(!groups().contains("ff02::1:ff00:100"), "{}", groups());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
 fn nothing_is_missed_while_the_agent_is_stopped() {
     let lan = Lan::new().unwrap();
     let agent = Agent::start(&lan, &config("native", "")).unwrap();
@@ -94,7 +132,12 @@ fn sigterm_withdraws_the_vips_and_leaves_nothing_behind() {
     for mode in MODES {
         let lan = Lan::new().unwrap();
         let mut agent = Agent::start(&lan, &config(mode, "")).unwrap();
+        let observers = [VIP4, VIP6].map(|vip| Observer::start(&lan, &[vip]).unwrap());
+        pause();
         agent.terminate().unwrap();
+        for observer in observers {
+            observer.finish().unwrap().ended().unwrap();
+        }
         let observed = observe(&lan, &[VIP4, VIP6], Duration::from_millis(500)).unwrap();
         observed.silent().unwrap();
         let bound = lan.node.run("ip -o addr show dev eth0").unwrap();
@@ -228,6 +271,61 @@ fn a_vip_that_was_dropped_while_the_agent_was_away_is_silent_after_its_start() {
         let keys = agent::tables(&lan.node).unwrap().vips.all().unwrap();
         assert!(keys.iter().all(|(key, _)| key.ip().to_string() == VIP4));
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_reload_of_masks_and_binding_changes_the_addresses_and_misses_nothing() {
+    for mode in MODES {
+        let lan = Lan::new().unwrap();
+        let agent = Agent::start(&lan, &config(mode, "")).unwrap();
+        let bound = || lan.node.run("ip -o addr show dev eth0").unwrap();
+        let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
+        for (more, there) in [
+            (
+                "prefix: \"24,64\"\n",
+                ["192.0.2.100/24", "2001:db8::100/64"],
+            ),
+            ("bind: none\n", ["", ""]),
+            ("", ["192.0.2.100/32", "2001:db8::100/128"]),
+        ] {
+            agent.reload(&config(mode, more)).unwrap();
+            until(
+                more,
+                || {
+                    let bound = bound();
+                    let vips = bound.matches("192.0.2.100/").count()
+                        + bound.matches("2001:db8::100/").count();
+                    let wanted = there.iter().filter(|net| !net.is_empty()).count();
+                    Ok(vips == wanted && there.iter().all(|net| bound.contains(net)))
+                },
+                || format!("{}{}", bound(), agent.log()),
+            )
+            .unwrap();
+            pause();
+        }
+        observer.finish().unwrap().complete(NODE_MAC).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_interface_that_a_reload_adds_gets_the_mode_that_is_asked_for() {
+    let mut lan = Lan::new().unwrap();
+    lan.plug_node("eth1", tests::lan::SECOND_MAC).unwrap();
+    let agent = Agent::start(&lan, &config("native", "")).unwrap();
+    let mode = || {
+        let rows = agent.status()?["interfaces"].as_array().cloned();
+        let eth1 = rows.and_then(|rows| rows.into_iter().find(|row| row["name"] == "eth1"));
+        Ok(eth1.unwrap_or_default()["attach"].clone())
+    };
+    // A bystander needs to be silent, no more.
+    assert_eq!(mode().unwrap(), "tc");
+    let both = config("native", "").replace("[eth0]", "[eth0, eth1]");
+    agent.reload(&both).unwrap();
+    until("native", || Ok(mode()? == "native"), || agent.log()).unwrap();
+    let observed = observe(&lan, &[VIP4, VIP6], Duration::from_millis(300)).unwrap();
+    observed.complete(NODE_MAC).unwrap();
 }
 
 /// Leaves what an agent of another layout would have left: its maps filled, its links running.

@@ -103,7 +103,11 @@ impl Driver {
                 self.unguard(ifindex);
                 Guard::Refused(refusal)
             }
-            Choice::Attach(_) if matches!(self.guards.get(&ifindex), Some(Guard::Attached(_))) => {
+            // Another ladder than before: VIPs are to live here now, or a VLAN was made on it.
+            Choice::Attach(ladder)
+                if matches!(self.guards.get(&ifindex),
+                Some(Guard::Attached(mode)) if ladder.contains(mode)) =>
+            {
                 return;
             }
             Choice::Attach(ladder) => match self.datapath.attach(ifindex, ladder) {
