@@ -253,9 +253,10 @@ fn questions(model: &Model) -> Vec<(u8, u8)> {
     let claims = [Verdict::Defended, Verdict::Yielded];
     let is_claim = |verdict: u8| claims.iter().any(|claim| *claim as u8 == verdict);
     let traced = model.traced.borrow();
-    let (traced_claims, questions): (Vec<_>, Vec<_>) = traced
+    let (traced_claims, questions): (Vec<Traced>, Vec<Traced>) = traced
         .iter()
-        .partition(|one: &&Traced| is_claim(one.verdict));
+        .copied()
+        .partition(|one: &Traced| is_claim(one.verdict));
     let counted: u64 = Family::ALL
         .iter()
         .flat_map(|family| claims.map(|claim| model.counted(claim, *family)))
