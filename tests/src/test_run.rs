@@ -362,11 +362,7 @@ impl Bed {
             }),
             answers: self.counted_vips[0] - vips_before[0],
             conflicts: self.counted_vips[1] - vips_before[1],
-            traced: self
-                .last_traced
-                .iter()
-                .map(|one| (one.verdict, one.shape))
-                .collect(),
+            traced: crate::golden::questions(&self.last_traced).0,
             events,
             noted: noted.collect(),
             token: self.bucket()? != self.contents.buckets.get(&IFINDEX).copied(),

@@ -209,7 +209,7 @@ pub fn judge_next(model: &Model, work: &mut Work, direction: Direction, bytes: &
             .values()
             .map(|counters| counters.conflicts)
             .sum(),
-        traced: questions(model),
+        traced: traced_by(model),
         events: model
             .events
             .borrow()
@@ -247,27 +247,22 @@ pub fn grown(count: impl Fn(Verdict, Family) -> u64) -> Vec<(Verdict, Family)> {
     grown
 }
 
-/// Verdicts and shapes of the questions that were traced. A claim is traced when, and only when,
-/// it is counted as defended against or yielded to.
-fn questions(model: &Model) -> Vec<(u8, u8)> {
-    let claims = [Verdict::Defended, Verdict::Yielded];
-    let is_claim = |verdict: u8| claims.iter().any(|claim| *claim as u8 == verdict);
-    let traced = model.traced.borrow();
-    let (traced_claims, questions): (Vec<Traced>, Vec<Traced>) = traced
-        .iter()
-        .copied()
-        .partition(|one: &Traced| is_claim(one.verdict));
-    let counted: u64 = Family::ALL
-        .iter()
-        .flat_map(|family| claims.map(|claim| model.counted(claim, *family)))
-        .sum();
-    assert_eq!(
-        traced_claims.len() as u64,
-        counted,
-        "claims traced and counted"
-    );
+/// Verdicts and shapes of the questions that were traced, and the number of claims.
+pub(crate) fn questions(traced: &[Traced]) -> (Vec<(u8, u8)>, u64) {
+    let is_claim = |one: &Traced| CLAIMS.iter().any(|claim| *claim as u8 == one.verdict);
+    let (claims, questions): (Vec<Traced>, Vec<Traced>) =
+        traced.iter().copied().partition(is_claim);
+    let judged = questions.iter().map(|one| (one.verdict, one.shape));
+    (judged.collect(), claims.len() as u64)
+}
+
+/// What a claim is counted as when it has a consequence: then, and only then, it is traced.
+const CLAIMS: [Verdict; 2] = [Verdict::Defended, Verdict::Yielded];
+
+fn traced_by(model: &Model) -> Vec<(u8, u8)> {
+    let (questions, claims) = questions(&model.traced.borrow());
+    let counted = |family| CLAIMS.map(|claim| model.counted(claim, family));
+    let counted: u64 = Family::ALL.into_iter().flat_map(counted).sum();
+    assert_eq!(claims, counted, "claims traced and counted");
     questions
-        .iter()
-        .map(|one| (one.verdict, one.shape))
-        .collect()
 }
