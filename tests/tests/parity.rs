@@ -35,9 +35,13 @@ fn describe(title: &str, frame: &[u8], user: &Outcome, kernel: &Outcome) -> Stri
     text
 }
 
-/// The records of `trace` without their times.
+/// The records of `trace` without their times, and without what lies behind the bytes read.
 fn timeless(traced: &[Traced]) -> Vec<Traced> {
-    let timeless = |one: &Traced| Traced { at_ns: 0, ..*one };
+    let timeless = |one: &Traced| {
+        let mut timeless = Traced { at_ns: 0, ..*one };
+        timeless.frame[usize::from(one.captured)..].fill(0);
+        timeless
+    };
     traced.iter().map(timeless).collect()
 }
 

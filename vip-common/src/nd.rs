@@ -521,6 +521,8 @@ pub fn is_solicitation(frame: &[u16; 43]) -> bool {
 pub fn is_usual_solicitation(frame: &[u16; 43]) -> bool {
     // Unspecified, loopback and v4-mapped sources begin with ten zero bytes.
     let specified = (frame[11] | frame[12] | frame[13] | frame[14] | frame[15]) != 0;
+    // So does a v4-mapped target, under which the maps hold an IPv4 VIP.
+    let specified = specified && (frame[31] | frame[32] | frame[33] | frame[34] | frame[35]) != 0;
     if first(frame[7]) >> 4 != 6
         || frame[28] == 0
         || frame[39] != 0x0101u16.to_be()

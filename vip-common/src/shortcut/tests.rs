@@ -9,9 +9,9 @@ use crate::{
     counter::Verdict,
     ingress::ingress,
     packet::Action,
-    shape::Shape,
     slice::Frame,
     tables::VipCount,
+    trace::Decision,
     work::Key,
 };
 
@@ -91,7 +91,7 @@ impl<'a> Tables<'a> for &'a Maps {
     fn report(self, _: &Work, _: &MacWords, kind: EventKind, _: bool, _: u64) {
         self.note(Effect::Reported(kind));
     }
-    fn trace<P: Packet>(self, _: P, _: &Work, _: Verdict, _: Shape, _: u64) {}
+    fn trace<P: Packet>(self, _: P, _: Decision<'_>, _: u64) {}
 }
 
 fn ethernet(to: [u8; 6], ether_type: u16) -> Vec<u8> {
