@@ -581,7 +581,7 @@ pub fn answer_in_place(frame: &mut [u16; 43], mac: &MacWords, flags: u16) {
         total += vip as u64 * 2 + requester as u64;
         at += 1;
     }
-    frame[28] = !checksum::fold(total);
+    frame[28] = checksum::of(total);
 }
 
 /// Sender's link-layer address of a claim: the option, else the Ethernet source.
