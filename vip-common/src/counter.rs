@@ -74,8 +74,10 @@ impl Verdict {
     }
 }
 
+/// Index of the events that found the ring buffer `EVENTS` full: behind all verdicts.
+pub const EVENTS_DROPPED: u32 = (Verdict::ALL.len() * Family::ALL.len()) as u32;
 /// Number of entries of `COUNTERS`.
-pub const COUNTERS: u32 = (Verdict::ALL.len() * Family::ALL.len()) as u32;
+pub const COUNTERS: u32 = EVENTS_DROPPED + 1;
 
 /// Index into `COUNTERS`.
 pub const fn index(verdict: Verdict, family: Family) -> u32 {
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_pair_has_an_index_of_its_own() {
-        let mut seen = [false; COUNTERS as usize];
+        let mut seen = [false; EVENTS_DROPPED as usize];
         for verdict in Verdict::ALL {
             for family in Family::ALL {
                 let slot = &mut seen[index(verdict, family) as usize];

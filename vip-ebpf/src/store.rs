@@ -261,6 +261,10 @@ impl Tables<'static> for Store {
     #[inline(always)]
     fn report(self, work: &Work, rival: &MacWords, kind: EventKind, announce: bool, now: u64) {
         let Some(mut record) = maps::EVENTS.reserve_bytes(size_of::<Event>(), 0) else {
+            if let Some(lost) = maps::COUNTERS.get_ptr_mut(counter::EVENTS_DROPPED) {
+                // SAFETY: as for `count`.
+                unsafe { *lost += 1 }
+            }
             return;
         };
         let event = record.as_mut_ptr().cast::<u64>();

@@ -105,6 +105,7 @@ pub struct Driver {
     flaps: FlapLimit,
     vips: BTreeMap<IpAddr, Record>,
     checked: Result<(), String>,
+    events_dropped: u64,
     rounds: u64,
     round_at: Option<Duration>,
     _lock: AgentLock,
@@ -207,6 +208,7 @@ impl Driver {
     fn tick(&mut self) {
         self.keep_first();
         self.end_conflicts();
+        self.count_lost_events();
         if self.round_at.is_none() {
             self.round_within(RESYNC);
         }

@@ -5,7 +5,7 @@ use vip_common::abi::{Event, EventKind};
 use super::{CONFLICT, Driver};
 use crate::{
     announce,
-    event::{Fact, VipFact},
+    event::{Fact, NodeFact, VipFact},
     status::VipState,
     vip::Mac,
 };
@@ -36,6 +36,19 @@ impl Driver {
             }
         }
         self.tell(Fact::vip(vip, self.name(ifindex), what));
+    }
+
+    /// Says how many events were lost since the last look.
+    pub(super) fn count_lost_events(&mut self) {
+        match self.tables.events_dropped() {
+            Ok(now) if now > self.events_dropped => {
+                let lost = now - self.events_dropped;
+                self.events_dropped = now;
+                self.tell(Fact::Node(NodeFact::EventsDropped(lost)));
+            }
+            Ok(_) => {}
+            Err(error) => self.failed("events", error),
+        }
     }
 
     /// Announces again where a conflict has ended.

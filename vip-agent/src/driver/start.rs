@@ -85,6 +85,7 @@ impl Driver {
 
         let programmed: Programmed = tables.vips.all()?.into_iter().collect();
         let claim = claim_for_ever(&slots);
+        let events_dropped = tables.events_dropped()?;
         let inherited: HashSet<_> = datapath
             .present()
             .unwrap_or_default()
@@ -118,6 +119,7 @@ impl Driver {
             flaps: Default::default(),
             vips: BTreeMap::new(),
             checked,
+            events_dropped,
             rounds: 0,
             round_at: None,
             _lock: lock,

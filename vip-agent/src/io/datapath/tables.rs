@@ -80,6 +80,12 @@ impl Tables {
         Ok(frames)
     }
 
+    /// Events that were lost since the maps were made, because nobody read them in time.
+    pub fn events_dropped(&self) -> Result<u64, DatapathError> {
+        let cpus = self.counters.get(&counter::EVENTS_DROPPED, 0);
+        Ok(cpus.map_err(COUNTERS.failed())?.iter().sum())
+    }
+
     /// Counters of the VIPs that have this index.
     pub fn vip_counters(&self, index: u32) -> Result<VipCounters, DatapathError> {
         let cpus = self.vip_counters.get(&index, 0);
