@@ -116,9 +116,13 @@ fn confined(node: &Peer, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs another subcommand inside the node to its end, confined like the agent.
+/// Runs another subcommand inside the node, confined like the agent; ends it after 20 s.
 pub fn subcommand(node: &Peer, arguments: &[&str]) -> Result<Output, BedError> {
-    confined(node, arguments).output().map_err(system("spawn"))
+    let confined = confined(node, arguments);
+    let mut bounded = Command::new("timeout");
+    bounded.arg("20").arg(confined.get_program());
+    bounded.args(confined.get_args());
+    bounded.output().map_err(system("spawn"))
 }
 
 impl<'lan> Agent<'lan> {

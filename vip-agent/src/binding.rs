@@ -133,6 +133,12 @@ impl BindingPlan {
         self.add.is_empty() && self.replace.is_empty() && self.remove.is_empty()
     }
 
+    /// Addresses of ours that nobody wants, and that cannot be removed now.
+    pub fn stuck(&self) -> impl Iterator<Item = (Place, Refusal)> + '_ {
+        let is_stuck = |refusal: &Refusal| matches!(refusal, Refusal::TakesAlong(_));
+        (self.refused.iter().copied()).filter(move |(_, refusal)| is_stuck(refusal))
+    }
+
     /// The changes in the order to make them: binding before removing, so that nothing is absent
     /// in between, but for an IPv6 address whose prefix length changes. The kernel holds an IPv6
     /// address once, whatever its prefix length (`ipv6_get_ifaddr`), and a replacement keeps it.

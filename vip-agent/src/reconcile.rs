@@ -2,7 +2,10 @@
 //!
 //! Gain: map entry, bind, entry live, announce. Loss: fence, unbind, remove the entry.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+};
 
 use vip_common::abi::{ANY_INTERFACE, SLOT_NEVER, VipEntry, VipKey};
 
@@ -100,6 +103,8 @@ pub fn plan(
         .map(|(place, _)| *place)
         .collect();
 
+    // Without its entries, an address that stays would be answered by the kernel's own stack.
+    let stuck: HashSet<IpAddr> = binding.stuck().map(|((_, net), _)| net.addr()).collect();
     let bound: HashSet<Place> = (binding.adopted.iter().copied())
         .chain(binding.replace.iter().map(AddressChange::place))
         .collect();
@@ -129,7 +134,7 @@ pub fn plan(
                 },
             )),
         }
-        if !target.contains_key(key) {
+        if !target.contains_key(key) && !stuck.contains(&key.ip()) {
             plan.remove.push(*key);
         }
     }

@@ -21,17 +21,10 @@ impl Driver {
                 self.tell(Fact::vip(*vip, self.name(ifindex), what));
             }
         }
-        if let Ok(host) = self.netlink.observe().await {
-            let unbind = binding::plan(&[], &host, &[]).changes();
-            for failed in self
-                .netlink
-                .bind(&unbind)
-                .await
-                .into_iter()
-                .filter_map(Result::err)
-            {
-                tracing::warn!(error = %failed, "an address stays");
-            }
+        if !self.unbind_all().await {
+            // Without entries and programs, the kernel's own stack would answer for it.
+            tracing::warn!("the programs stay and keep the addresses silent that stay bound");
+            return;
         }
         for key in self.programmed.keys() {
             let removed = self
@@ -50,5 +43,29 @@ impl Driver {
                 Err(error) => tracing::warn!(%error, ifindex, "a program stays"),
             }
         }
+    }
+
+    /// Removes every address of ours; whether none is left.
+    async fn unbind_all(&self) -> bool {
+        let host = match self.netlink.observe().await {
+            Ok(host) => host,
+            Err(error) => {
+                tracing::warn!(%error, "the addresses cannot be seen");
+                return false;
+            }
+        };
+        let plan = binding::plan(&[], &host, &[]);
+        let mut all = true;
+        for ((_, net), refusal) in plan.stuck() {
+            tracing::warn!(vip = %net.addr(), reason = %refusal, "an address stays");
+            all = false;
+        }
+        for result in self.netlink.bind(&plan.changes()).await {
+            if let Err(error) = result {
+                tracing::warn!(%error, "an address stays");
+                all = false;
+            }
+        }
+        all
     }
 }

@@ -211,7 +211,7 @@ impl Driver {
         self.write(&plan.program)?;
         let unbound = self.change_addresses(&plan).await;
         self.complete(&plan, &unbound)?;
-        self.forget(&plan)?;
+        self.forget(&plan, &unbound)?;
         self.record(&placed, &plan, &unbound);
         Ok(())
     }
@@ -297,13 +297,26 @@ impl Driver {
         Ok(())
     }
 
-    fn forget(&mut self, plan: &Plan) -> Result<(), DatapathError> {
-        for key in &plan.remove {
+    /// Removes the entries of what is gone. An address that could not be removed keeps them, and
+    /// so its silence.
+    fn forget(
+        &mut self,
+        plan: &Plan,
+        unbound: &HashMap<Place, String>,
+    ) -> Result<(), DatapathError> {
+        for ((_, net), refusal) in plan.binding.stuck() {
+            tracing::warn!(vip = %net.addr(), reason = %refusal, "stays bound, and silent");
+        }
+        let stays = |vip| unbound.keys().any(|(_, net)| net.addr() == vip);
+        let remove: Vec<VipKey> = (plan.remove.iter().copied())
+            .filter(|key| !stays(key.ip()))
+            .collect();
+        for key in &remove {
             self.tables.vips.remove(key)?;
             self.tables.vip_state.remove(key)?;
             self.programmed.remove(key);
         }
-        for key in &plan.remove {
+        for key in &remove {
             if !self.programmed.contains_key(&VipKey {
                 ifindex: ANY_INTERFACE,
                 ..*key
