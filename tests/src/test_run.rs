@@ -178,10 +178,6 @@ impl Bed {
     /// Loads the object with three capabilities, which the calling thread is left with.
     pub fn load(object: &[u8]) -> Result<Self, BedError> {
         keep_three_capabilities()?;
-        if let Some(rest) = REACH_NS.checked_sub(boot_time()) {
-            // The states lie in the past: not before the boot.
-            thread::sleep(Duration::from_nanos(rest));
-        }
         let mut ebpf = EbpfLoader::new().load(object)?;
         for shell in [Shell::Xdp, Shell::TcIn, Shell::TcOut] {
             match ebpf.program_mut(shell.name()) {
@@ -189,6 +185,15 @@ impl Bed {
                 Some(Program::SchedClassifier(program)) => program.load()?,
                 _ => return Err(BedError::Missing(shell.name())),
             }
+        }
+        Self::of(ebpf)
+    }
+
+    /// Of programs that are loaded.
+    pub fn of(mut ebpf: Ebpf) -> Result<Self, BedError> {
+        if let Some(rest) = REACH_NS.checked_sub(boot_time()) {
+            // The states lie in the past: not before the boot.
+            thread::sleep(Duration::from_nanos(rest));
         }
         let mut take = |name| ebpf.take_map(name).ok_or(BedError::Missing(name));
         let mut bed = Self {

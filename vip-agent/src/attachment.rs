@@ -79,6 +79,12 @@ pub enum Refusal {
         "its driver strips VLAN tags (rxvlan) that XDP would have to see, since VLAN interfaces exist on it: set `attach: tc`, or `ethtool -K DEVICE rxvlan off`"
     )]
     HiddenVlanTags,
+    /// Native XDP on a bond runs on its ports (`bond_xdp_set`), and is told the port's index:
+    /// no VIP of the bond would be found.
+    #[error(
+        "native XDP on a bond sees the ports in its place: set `attach: tc` (auto takes it by itself)"
+    )]
+    BondNative,
 }
 
 /// Why an interface is left alone.
@@ -146,13 +152,17 @@ pub fn choose(
         rxvlan != Some(false) && uppers().any(|upper| upper.kind.as_deref() == Some("vlan"));
     match wanted {
         Attach::Native if hidden_tags => Choice::Refuse(Refusal::HiddenVlanTags),
+        Attach::Native if link.kind.as_deref() == Some("bond") => {
+            Choice::Refuse(Refusal::BondNative)
+        }
         Attach::Native => Choice::Attach(&[Mode::Native]),
         Attach::Generic => Choice::Attach(&[Mode::Generic]),
         Attach::Tc => Choice::Attach(&[Mode::Tc]),
         Attach::Auto if hidden_tags => Choice::Attach(&[Mode::Tc]),
         Attach::Auto => match link.kind.as_deref() {
             // What a veth sends by XDP_TX is lost unless its peer runs an XDP program.
-            Some("veth" | "vlan") => Choice::Attach(&[Mode::Tc]),
+            // XDP on a bond is told the index of its port.
+            Some("veth" | "vlan" | "bond") => Choice::Attach(&[Mode::Tc]),
             _ => Choice::Attach(&[Mode::Native, Mode::Tc]),
         },
     }
@@ -307,6 +317,14 @@ mod tests {
             let refused = auto(&host([bond]), 2) == Choice::Refuse(Refusal::BalanceAlb);
             assert_eq!(refused, mode == 6, "mode {mode}");
         }
+    }
+
+    #[test]
+    fn a_bond_takes_tc_and_is_refused_in_native_mode() {
+        let host = host([link(2, Some("bond"))]);
+        assert_eq!(auto(&host, 2), Choice::Attach(&[Mode::Tc]));
+        let by = |wanted| choose(&host.links[&2], &host, wanted, false, Some(false));
+        assert_eq!(by(Attach::Native), Choice::Refuse(Refusal::BondNative));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod package;
 use std::{fs, time::Instant};
 
 use crate::{
+    build_ebpf,
     error::Error,
     setup::{self, Purpose},
     tally::Tally,
@@ -84,7 +85,12 @@ const MODULES: [&str; 7] = [
     "cls_bpf",
 ];
 
+/// What the test bed calls.
+const APPLETS: [&str; 4] = ["ip", "nsenter", "sh", "unshare"];
+
 pub(crate) fn run(args: Args) -> Result<(), Error> {
+    // Agent and guest take the object as it is on disk.
+    build_ebpf::run(build_ebpf::Args {})?;
     let mut tally = Tally::default();
     for name in names().filter(|name| args.only.as_ref().is_none_or(|part| name.contains(part))) {
         match boot(name) {
@@ -132,6 +138,9 @@ pub(crate) fn boot(name: &str) -> Result<Tally, Error> {
     content.file("init", &read(programs.guest)?);
     content.file("bin/vip-agent", &read(programs.agent)?);
     content.file("bin/busybox", &read(busybox.join("bin/busybox"))?);
+    for applet in APPLETS {
+        content.link(&format!("bin/{applet}"), "busybox");
+    }
     content.file("xvip.o", &read(workspace::object())?);
     let mut order = String::new();
     for module in modules::with_dependencies(&unpacked, &MODULES)? {

@@ -9,6 +9,7 @@ pub(super) struct Initramfs {
 
 const DIRECTORY: u32 = 0o040_755;
 const EXECUTABLE: u32 = 0o100_755;
+const SYMBOLIC_LINK: u32 = 0o120_777;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 impl Initramfs {
@@ -25,6 +26,10 @@ impl Initramfs {
 
     pub(super) fn file(&mut self, name: &str, content: &[u8]) {
         self.entry(name, EXECUTABLE, (0, 0), content);
+    }
+
+    pub(super) fn link(&mut self, name: &str, to: &str) {
+        self.entry(name, SYMBOLIC_LINK, (0, 0), to.as_bytes());
     }
 
     /// `/dev/console`, which the kernel opens for its first process.

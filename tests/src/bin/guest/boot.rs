@@ -9,9 +9,9 @@ use std::{
 
 use nix::mount::{MsFlags, mount};
 
-use crate::{chain, links};
+use crate::chain;
 
-/// Mounts, loads modules, makes links, starts the judge, powers off.
+/// Mounts, loads modules, starts the judge, powers off.
 pub(crate) fn first_process() -> ExitCode {
     if let Err(error) = prepare() {
         println!("not ok the guest boots: {}", chain(error.as_ref()));
@@ -49,7 +49,6 @@ fn prepare() -> Result<(), Box<dyn std::error::Error>> {
     for module in fs::read_to_string("/modules/order")?.lines() {
         insert(module).map_err(|error| format!("module {module}: {error}"))?;
     }
-    links::make()?;
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! The program in the VMs of `cargo xtask test-kernels`.
 //!
 //! As the first process it makes the system usable ([`boot`]) and starts itself again to judge
-//! the object with three capabilities ([`cases`]). Each case prints `ok NAME` or
+//! object and agent with three capabilities ([`cases`]). Each case prints `ok NAME` or
 //! `not ok NAME: why`; the last line, `guest: N passed, N failed`, is what the host counts.
 
+mod agent;
 mod boot;
 mod cases;
+mod golden;
 mod links;
+mod serving;
 
 use std::{env, error::Error, process::ExitCode};
 
