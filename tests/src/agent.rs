@@ -326,6 +326,32 @@ pub fn slots(node: &Peer) -> Result<Slots, DatapathError> {
     Slots::open(&pins(node))
 }
 
+/// Ids of the links that the agent has pinned, by their names.
+pub fn link_ids(node: &Peer) -> Result<Vec<(String, Value)>, BedError> {
+    let links = names(node, "links").into_iter();
+    links
+        .filter(|name| !name.ends_with("-qdisc"))
+        .map(|name| {
+            let shown = node.run(&format!("bpftool -j link show pinned {PINS}/links/{name}"))?;
+            let shown: Value =
+                serde_json::from_str(&shown).map_err(|error| system("bpftool")(error.into()))?;
+            Ok((name, shown["id"].clone()))
+        })
+        .collect()
+}
+
+/// What is in a directory of the agent's pins, sorted; nothing where there is none.
+pub fn names(node: &Peer, directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(node.path(PINS).join(directory));
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
 /// Waits until `is_so`; the error tells `state`.
 pub fn until(
     what: &str,

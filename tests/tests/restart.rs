@@ -1,4 +1,4 @@
-//! kill -9, SIGTERM, SIGHUP and upgrades while a client asks without a pause.
+//! kill -9, SIGTERM and upgrades while a client asks without a pause.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,9 +8,8 @@
 use std::{fs, thread, time::Duration};
 
 use tests::{
-    agent::{self, Agent, MODES, PINS, VIP4, VIP6, config, config_of, until},
+    agent::{self, Agent, MODES, PINS, VIP4, VIP6, config, config_of, link_ids, names, until},
     lan::{Lan, NODE_MAC},
-    netns::Peer,
     observer::{Observer, observe},
 };
 use vip_agent::{
@@ -18,35 +17,6 @@ use vip_agent::{
     io::datapath::{Datapath, Pins, Slots, Tables},
 };
 use vip_common::abi::{FOREVER, LAYOUT, LeaseSlot, SLOT_SESSION};
-
-/// Ids of the links that are pinned, by their names.
-fn link_ids(node: &Peer) -> Vec<(String, u64)> {
-    let mut ids: Vec<_> = names(node, "links")
-        .into_iter()
-        .filter(|name| !name.ends_with("-qdisc"))
-        .map(|name| {
-            let shown = node.run(&format!("bpftool -j link show pinned {PINS}/links/{name}"));
-            let shown: serde_json::Value = serde_json::from_str(&shown.unwrap()).unwrap();
-            (name, shown["id"].as_u64().unwrap())
-        })
-        .collect();
-    ids.sort();
-    ids
-}
-
-/// What is in a directory of pins.
-fn names(node: &Peer, directory: &str) -> Vec<String> {
-    let entries = fs::read_dir(node.path(PINS).join(directory));
-    let mut names: Vec<String> = entries
-        .map(|entries| {
-            entries
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    names
-}
 
 fn pause() {
     thread::sleep(Duration::from_millis(400));
@@ -58,7 +28,7 @@ fn nothing_is_missed_while_the_agent_is_killed_away_and_back() {
     for mode in MODES {
         let lan = Lan::new().unwrap();
         let mut agent = Agent::start(&lan, &config(mode, "bind: none\n")).unwrap();
-        let (links, before) = (link_ids(&lan.node), agent.vip(VIP4).unwrap());
+        let (links, before) = (link_ids(&lan.node).unwrap(), agent.vip(VIP4).unwrap());
         let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
         pause();
         for _ in 0..3 {
@@ -68,7 +38,7 @@ fn nothing_is_missed_while_the_agent_is_killed_away_and_back() {
             pause();
         }
         observer.finish().unwrap().complete(NODE_MAC).unwrap();
-        assert_eq!(link_ids(&lan.node), links, "the links went on");
+        assert_eq!(link_ids(&lan.node).unwrap(), links, "the links went on");
         let after = agent.vip(VIP4).unwrap();
         assert_eq!(after["epoch"], before["epoch"]);
         assert_eq!(after["state"], "answering");
@@ -168,88 +138,6 @@ fn with_keep_the_kernel_goes_on_answering_after_sigterm_and_into_the_next_start(
 
 #[test]
 #[ignore = "needs root"]
-fn a_reload_adds_and_removes_vips_and_leaves_the_others_untouched() {
-    const THIRD: &str = "192.0.2.101";
-    for mode in MODES {
-        let lan = Lan::new().unwrap();
-        let agent = Agent::start(&lan, &config(mode, "")).unwrap();
-        let links = link_ids(&lan.node);
-        let steady = |agent: &Agent| {
-            [VIP4, VIP6].map(|vip| {
-                let row = agent.vip(vip).unwrap();
-                (
-                    row["epoch"].clone(),
-                    row["since"].clone(),
-                    row["state"].clone(),
-                )
-            })
-        };
-        // `since` is in whole seconds: a new one would show.
-        thread::sleep(Duration::from_millis(1100));
-        let before = steady(&agent);
-        let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
-        agent
-            .reload(&config_of(&[THIRD, VIP4, VIP6], mode, ""))
-            .unwrap();
-        agent.wait_state(THIRD, "answering").unwrap();
-        observe(&lan, &[THIRD], Duration::from_millis(300))
-            .unwrap()
-            .complete(NODE_MAC)
-            .unwrap();
-        agent.reload(&config(mode, "")).unwrap();
-        until(
-            "the third to go",
-            || Ok(agent.vip(THIRD)?.is_null()),
-            || agent.log(),
-        )
-        .unwrap();
-        observe(&lan, &[THIRD], Duration::from_millis(300))
-            .unwrap()
-            .silent()
-            .unwrap();
-        observer.finish().unwrap().complete(NODE_MAC).unwrap();
-        assert_eq!(steady(&agent), before);
-        assert_eq!(link_ids(&lan.node), links);
-        let bound = lan.node.run("ip -o addr show dev eth0").unwrap();
-        assert!(!bound.contains(THIRD), "{bound}");
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_reload_of_a_file_with_errors_changes_nothing() {
-    let lan = Lan::new().unwrap();
-    let agent = Agent::start(&lan, &config("native", "")).unwrap();
-    let (links, before) = (link_ids(&lan.node), agent.vip(VIP4).unwrap());
-    let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
-    agent
-        .reload("interfaces: [eth0]\nprefix: \"140\"\nvips: [{address: 192.0.2.107}]\n")
-        .unwrap();
-    agent.wait_log("ReloadRefused").unwrap();
-    pause();
-    observer.finish().unwrap().complete(NODE_MAC).unwrap();
-    assert_eq!(agent.vip(VIP4).unwrap()["since"], before["since"]);
-    assert_eq!(link_ids(&lan.node), links);
-    assert!(agent.vip("192.0.2.107").unwrap().is_null());
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_reload_moves_the_programs_to_another_mode() {
-    let lan = Lan::new().unwrap();
-    let agent = Agent::start(&lan, &config("tc", "")).unwrap();
-    let attach = || agent.status().unwrap()["interfaces"][0]["attach"].clone();
-    let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
-    for mode in ["native", "tc"] {
-        agent.reload(&config(mode, "")).unwrap();
-        until(mode, || Ok(attach() == mode), || agent.log()).unwrap();
-        pause();
-    }
-    observer.finish().unwrap().complete(NODE_MAC).unwrap();
-}
-
-#[test]
-#[ignore = "needs root"]
 fn a_vip_that_was_dropped_while_the_agent_was_away_is_silent_after_its_start() {
     for mode in MODES {
         let lan = Lan::new().unwrap();
@@ -268,61 +156,6 @@ fn a_vip_that_was_dropped_while_the_agent_was_away_is_silent_after_its_start() {
         let keys = agent::tables(&lan.node).unwrap().vips.all().unwrap();
         assert!(keys.iter().all(|(key, _)| key.ip().to_string() == VIP4));
     }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_reload_of_masks_and_binding_changes_the_addresses_and_misses_nothing() {
-    for mode in MODES {
-        let lan = Lan::new().unwrap();
-        let agent = Agent::start(&lan, &config(mode, "")).unwrap();
-        let bound = || lan.node.run("ip -o addr show dev eth0").unwrap();
-        let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
-        for (more, there) in [
-            (
-                "prefix: \"24,64\"\n",
-                ["192.0.2.100/24", "2001:db8::100/64"],
-            ),
-            ("bind: none\n", ["", ""]),
-            ("", ["192.0.2.100/32", "2001:db8::100/128"]),
-        ] {
-            agent.reload(&config(mode, more)).unwrap();
-            until(
-                more,
-                || {
-                    let bound = bound();
-                    let vips = bound.matches("192.0.2.100/").count()
-                        + bound.matches("2001:db8::100/").count();
-                    let wanted = there.iter().filter(|net| !net.is_empty()).count();
-                    Ok(vips == wanted && there.iter().all(|net| bound.contains(net)))
-                },
-                || format!("{}{}", bound(), agent.log()),
-            )
-            .unwrap();
-            pause();
-        }
-        observer.finish().unwrap().complete(NODE_MAC).unwrap();
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn an_interface_that_a_reload_adds_gets_the_mode_that_is_asked_for() {
-    let mut lan = Lan::new().unwrap();
-    lan.plug_node("eth1", tests::lan::SECOND_MAC).unwrap();
-    let agent = Agent::start(&lan, &config("native", "")).unwrap();
-    let mode = || {
-        let rows = agent.status()?["interfaces"].as_array().cloned();
-        let eth1 = rows.and_then(|rows| rows.into_iter().find(|row| row["name"] == "eth1"));
-        Ok(eth1.unwrap_or_default()["attach"].clone())
-    };
-    // A bystander needs to be silent, no more.
-    assert_eq!(mode().unwrap(), "tc");
-    let both = config("native", "").replace("[eth0]", "[eth0, eth1]");
-    agent.reload(&both).unwrap();
-    until("native", || Ok(mode()? == "native"), || agent.log()).unwrap();
-    let observed = observe(&lan, &[VIP4, VIP6], Duration::from_millis(300)).unwrap();
-    observed.complete(NODE_MAC).unwrap();
 }
 
 #[test]
@@ -419,7 +252,7 @@ fn an_upgrade_from_another_layout_and_the_way_back_miss_nothing() {
         let lan = Lan::new().unwrap();
         // What is not bound, the stack cannot answer in our place.
         let mut agent = Agent::start(&lan, &config(attach, "bind: none\n")).unwrap();
-        let links = link_ids(&lan.node);
+        let links = link_ids(&lan.node).unwrap();
         let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
         for _ in 0..2 {
             pause();
@@ -432,7 +265,7 @@ fn an_upgrade_from_another_layout_and_the_way_back_miss_nothing() {
             assert_eq!(names(&lan.node, ""), ["SESSION", "links", LAYOUT]);
         }
         observer.finish().unwrap().complete(NODE_MAC).unwrap();
-        assert_eq!(link_ids(&lan.node), links, "the links went on");
+        assert_eq!(link_ids(&lan.node).unwrap(), links, "the links went on");
     }
 }
 
