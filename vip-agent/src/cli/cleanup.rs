@@ -3,12 +3,13 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    binding,
+    binding::{self, Refusal},
     io::{
         datapath,
         lock::{AgentLock, LockError},
         netlink::{AddressError, Netlink, NetlinkError},
     },
+    vip::BoundVip,
 };
 
 /// What `vip-agent cleanup` takes.
@@ -36,6 +37,9 @@ pub enum CleanupError {
     /// An address stays.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// An address cannot be removed, so nothing is: without the programs, the kernel would answer.
+    #[error("{0} cannot be removed: {1}")]
+    Stuck(BoundVip, Refusal),
     /// A pin, link or filter stays.
     #[error("cannot remove what is pinned: {0}")]
     Pins(#[from] io::Error),
@@ -47,7 +51,11 @@ pub async fn run(args: &CleanupArgs) -> Result<Vec<String>, CleanupError> {
     let _lock = AgentLock::take()?;
     let (netlink, _changes) = Netlink::connect()?;
     let host = netlink.observe().await?;
-    let changes = binding::plan(&[], &host, &[]).changes();
+    let plan = binding::plan(&[], &host, &[]);
+    if let Some(((_, net), refusal)) = plan.stuck().next() {
+        return Err(CleanupError::Stuck(net, refusal));
+    }
+    let changes = plan.changes();
     for result in netlink.bind(&changes).await {
         result?;
     }
