@@ -49,7 +49,7 @@ verbs! {
     Test => test;
     /// Show it: VIPs answered, agent killed, rival defended against, in network namespaces
     Demo => demo;
-    /// Load the object on Debian's kernels in VMs, with three capabilities
+    /// Object, golden frames and agent on Debian's kernels in VMs, with three capabilities
     TestKernels => test_kernels;
     /// Refuse imports that break the layering of the crates and modules
     Arch => arch;

@@ -235,8 +235,8 @@ pub(crate) fn run(judge: &mut Judge, wires: &Wires, foreign: &mut Ebpf) {
     judge.case("SIGTERM ends this one too", agent.terminate());
 }
 
-/// To be run last: that a program shortens a frame of several pages by some of them makes veth of
-/// the newest kernels leak these ("BUG: Bad page state", page_pool leak).
+/// To be run last: where a program shortens a frame by whole pages, veth of 6.12 and newer loses
+/// them ("BUG: Bad page state": the frame is not marked as one of the page pool).
 pub(crate) fn run_native_jumbo(judge: &mut Judge, wires: &Wires) {
     let [.., jumbo] = &PLACES;
     let name = "jumbo0: questions of 9000 bytes answered by native XDP";
