@@ -51,7 +51,7 @@ verbs! {
     Test => test;
     /// Show it: VIPs answered, agent killed, rival defended against, in network namespaces
     Demo => demo;
-    /// Load the object on Debian's kernels in VMs, with three capabilities
+    /// Object, golden frames and agent on Debian's kernels in VMs, with three capabilities
     TestKernels => test_kernels;
     /// Answers a second beside a reflector, the kernel and a userspace responder; cost for others
     Bench => bench;

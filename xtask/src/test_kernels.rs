@@ -1,7 +1,8 @@
-//! `cargo xtask test-kernels`: the object on Debian's kernels, in VMs, with three capabilities.
+//! `cargo xtask test-kernels`: object, golden frames and agent on Debian's kernels, in VMs, with
+//! three capabilities.
 //!
 //! Each VM has the kernel of a package, an initramfs of ours, and no disk and no network. Its
-//! first process is `tests/src/bin/guest.rs`.
+//! first process is `tests/src/bin/guest`.
 
 mod guest;
 mod initramfs;

@@ -27,7 +27,8 @@ pub fn rxvlan(name: &str) -> Option<bool> {
         return None;
     }
     for (to, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = byte.cast_signed();
+        // Signed on amd64, unsigned on arm64.
+        *to = libc::c_char::from_ne_bytes([byte]);
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     // SAFETY: the request names a device and points to a value, both alive during the call.

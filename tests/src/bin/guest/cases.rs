@@ -90,6 +90,8 @@ fn all(judge: &mut Judge) {
     on_links(judge, &mut ebpf);
     serving::run(judge, &wires, &mut ebpf);
     golden::run(judge, ebpf);
+    judge.case("the kernel complains of nothing", untainted());
+    serving::run_native_jumbo(judge, &wires);
 }
 
 /// Drops all other capabilities and asks the kernel whether they are gone.
@@ -114,6 +116,15 @@ fn confine() -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Warnings and oopses leave a taint.
+fn untainted() -> Outcome {
+    let taint = fs::read_to_string("/proc/sys/kernel/tainted")?;
+    match taint.trim() {
+        "0" => Ok(()),
+        taint => Err(format!("/proc/sys/kernel/tainted is {taint}").into()),
+    }
 }
 
 fn tell_verified(ebpf: &Ebpf) -> Outcome {

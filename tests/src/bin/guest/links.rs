@@ -141,7 +141,7 @@ fn ethtool(name: &str, command: u32, data: u32) -> io::Result<u32> {
     // SAFETY: all zero is a valid `ifreq`.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = byte as libc::c_char;
+        *to = libc::c_char::from_ne_bytes([byte]);
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     // SAFETY: the request names a device and points to a value, both alive during the call.

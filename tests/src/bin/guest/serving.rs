@@ -226,18 +226,29 @@ pub(crate) fn run(judge: &mut Judge, wires: &Wires, foreign: &mut Ebpf) {
         PLACES.iter().try_for_each(nothing_left),
     );
 
-    let native = config(&PLACES[4..], "native");
-    if let Some(agent) = judge.value(
-        "the agent starts with attach: native",
-        Agent::start(&native),
-    ) {
-        judge.case("jumbo0 takes native", mode(jumbo, "native"));
-        let name = "jumbo0: both VIPs answered by native XDP";
-        judge.case(name, wires.answered(jumbo, 0));
-        let name = "jumbo0: questions of 9000 bytes answered by native XDP";
-        judge.case(name, wires.answered(jumbo, length));
-        judge.case("SIGTERM ends this one too", agent.terminate());
-    }
+    let Some(agent) = judge.value("the agent starts with attach: native", start_native()) else {
+        return;
+    };
+    judge.case("jumbo0 takes native", mode(jumbo, "native"));
+    let name = "jumbo0: both VIPs answered by native XDP";
+    judge.case(name, wires.answered(jumbo, 0));
+    judge.case("SIGTERM ends this one too", agent.terminate());
+}
+
+/// To be run last: where a program shortens a frame by whole pages, veth of 6.12 and newer loses
+/// them ("BUG: Bad page state": the frame is not marked as one of the page pool).
+pub(crate) fn run_native_jumbo(judge: &mut Judge, wires: &Wires) {
+    let [.., jumbo] = &PLACES;
+    let name = "jumbo0: questions of 9000 bytes answered by native XDP";
+    let answered = start_native().and_then(|agent| {
+        wires.answered(jumbo, ETHERNET_HEADER + JUMBO)?;
+        agent.terminate()
+    });
+    judge.case(name, answered);
+}
+
+fn start_native() -> Result<Agent, Box<dyn Error>> {
+    Agent::start(&config(&PLACES[4..], "native"))
 }
 
 /// What `/proc` says of the agent itself.
