@@ -682,10 +682,7 @@ fn tables_hold_what_is_written() {
         };
         tables.host_macs.upsert(mac, 2).unwrap();
         assert_eq!(tables.host_macs.all().unwrap(), [(mac, 2)]);
-        let trace = TraceSwitch {
-            until_ns: 5,
-            ..TraceSwitch::default()
-        };
+        let trace = TraceSwitch { until_ns: 5 };
         tables.set_trace(trace).unwrap();
         assert_eq!(tables.trace().unwrap(), trace);
         assert!(

@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use crate::{
-    packet::{OPTIONS_MAX, Packet},
+    packet::{OPTIONS_MAX, Packet, QUESTION_MAX},
     work::Work,
 };
 
@@ -113,7 +113,7 @@ impl Packet for &Frame<'_> {
     }
 
     fn resize(self, length: u32) -> bool {
-        if self.bytes.len() < length as usize {
+        if self.bytes.len() < length as usize || self.length() > QUESTION_MAX {
             return false;
         }
         self.length.set(length as usize);

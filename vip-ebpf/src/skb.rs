@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use vip_common::{
     checksum, ethernet, nd,
-    packet::{OPTIONS_MAX, Packet},
+    packet::{OPTIONS_MAX, Packet, QUESTION_MAX},
     work::Work,
 };
 
@@ -110,10 +110,13 @@ impl Packet for SkbFrame {
         // SAFETY: the context is valid while the program runs; `length` is at most the 86 bytes
         // of `work.reply`.
         unsafe {
-            if (*self.0).vlan_present != 0 && bpf_skb_vlan_pop(self.0) != 0 {
+            if (*self.0).len > QUESTION_MAX {
                 return false;
             }
             if (*self.0).len != length && bpf_skb_change_tail(self.0, length, 0) != 0 {
+                return false;
+            }
+            if (*self.0).vlan_present != 0 && bpf_skb_vlan_pop(self.0) != 0 {
                 return false;
             }
             let from = work.reply.as_ptr().cast::<c_void>();

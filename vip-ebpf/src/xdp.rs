@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use vip_common::{
     checksum, ethernet, nd,
-    packet::{ARP_FRAME, NA_FRAME, Packet},
+    packet::{ARP_FRAME, NA_FRAME, Packet, QUESTION_MAX},
     work::Work,
 };
 
@@ -170,7 +170,11 @@ impl Packet for XdpFrame {
 
     #[inline(always)]
     fn resize(self, length: u32) -> bool {
-        let grow = length as i32 - self.length() as i32;
+        let present = self.length();
+        if present > QUESTION_MAX {
+            return false;
+        }
+        let grow = length as i32 - present as i32;
         // SAFETY: the context is valid while the program runs.
         grow == 0 || unsafe { bpf_xdp_adjust_tail(self.0, grow) } == 0
     }

@@ -66,11 +66,7 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            rows: vec![
-                ["what", "measured", "remark", "aim"]
-                    .map(str::to_owned)
-                    .into(),
-            ],
+            rows: vec![["what", "measured", "remark", "aim"].map(str::to_owned)],
         }
     }
 
