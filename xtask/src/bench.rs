@@ -1,19 +1,15 @@
 //! `cargo xtask bench`: one table of what the data plane costs, beside what it should.
 
-use crate::{build_ebpf, command, error::Error};
+use crate::{build, build_ebpf, command, error::Error, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
-    build_ebpf::run(build_ebpf::Args {})?;
+    build::run(build::Args {})?;
     build_ebpf::bench_programs()?;
-    command::run(command::cargo(None).args([
-        "run",
-        "--release",
-        "--package",
-        "tests",
-        "--bin",
-        "bench",
-    ]))
+    let run = ["run", "--release", "--package", "tests", "--bin", "bench"];
+    let mut bench = command::cargo(None);
+    bench.args(run).env("XVIP_AGENT", workspace::agent());
+    command::run(&mut bench)
 }

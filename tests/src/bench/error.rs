@@ -24,7 +24,9 @@ pub enum Error {
     Syscall(#[from] SyscallError),
     #[error("capabilities: {0}")]
     Capabilities(#[from] caps::errors::CapsError),
-    #[error("the object has no {0}")]
+    #[error(transparent)]
+    Bed(#[from] crate::netns::BedError),
+    #[error("there is no {0}")]
     Missing(&'static str),
     #[error("{0} answered nothing")]
     Silent(&'static str),
