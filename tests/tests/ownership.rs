@@ -1,0 +1,71 @@
+//! The lease machine under a seeded simulation. `XVIP_SEED=n` replays a seed and tells what
+//! happens in it.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use tests::ownership_sim::{self, Tally, Violation};
+
+const SEEDS: u64 = 10_000;
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// Runs seeds from 1 on, on all cores, and gives the first that fails.
+fn run_all(seeds: u64) -> (Tally, Option<(u64, Violation)>) {
+    let next = AtomicU64::new(1);
+    let outcome = Mutex::new((Tally::default(), None));
+    thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                let mut tally = Tally::default();
+                while outcome.lock().unwrap().1.is_none() {
+                    let seed = next.fetch_add(1, Relaxed);
+                    if seed > seeds {
+                        break;
+                    }
+                    match ownership_sim::run(seed, None) {
+                        Ok(of_seed) => tally += of_seed,
+                        Err(violation) => outcome.lock().unwrap().1 = Some((seed, violation)),
+                    }
+                }
+                outcome.lock().unwrap().0 += tally;
+            });
+        }
+    });
+    outcome.into_inner().unwrap()
+}
+
+#[test]
+fn ten_thousand_seeds_never_show_two_answerers_and_heal_to_exactly_one() {
+    if let Ok(seed) = std::env::var("XVIP_SEED") {
+        let seed = seed.parse().expect("XVIP_SEED is a number");
+        println!("{:#?}", ownership_sim::trace(seed, None).unwrap());
+        return;
+    }
+    let seeds = std::env::var("XVIP_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let (tally, failed) = run_all(seeds);
+    println!("{tally:#?}");
+    if let Some((seed, violation)) = failed {
+        panic!(
+            "seed {seed}: {violation}; replay: XVIP_SEED={seed} cargo test -p tests --test ownership -- --nocapture"
+        );
+    }
+    let sometimes = [
+        tally.revocations,
+        tally.hand_overs,
+        tally.failovers,
+        tally.carved,
+        tally.unconfirmed,
+        tally.yields,
+        tally.parked,
+        tally.continued,
+    ];
+    assert!(sometimes.iter().all(|times| *times > 100), "{tally:#?}");
+}

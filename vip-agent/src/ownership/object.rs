@@ -1,0 +1,346 @@
+//! One claims object: read, judged and written, one request at a time (rules 3, 5c and 7).
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use super::{
+    Machine,
+    claims::{Claims, Layout, RowKey},
+    entries::Verdict,
+    lease::{SessionId, Uid},
+    register::{Reply, Request, RequestId},
+    time::BootTime,
+};
+
+/// How long a watch may show an older version before it is taken for a restored etcd.
+const STALE: Duration = Duration::from_millis(300);
+
+#[derive(Debug)]
+enum Known {
+    /// Not read by this process.
+    Unread,
+    Absent,
+    Seen(Claims),
+}
+
+#[derive(Debug)]
+enum Work {
+    Idle,
+    Waiting {
+        request: RequestId,
+        sent: BootTime,
+        what: What,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Read,
+    /// Lists Leases to judge the object of this uid and version, which was read before.
+    Judge(Uid, u64),
+    /// Writes the object, to gain these rows from the dead or from nobody.
+    Write(BTreeSet<RowKey>),
+}
+
+/// A claims object as this process knows it.
+#[derive(Debug)]
+pub(super) struct Object {
+    index: u32,
+    known: Known,
+    /// Rows of this session by a write of this process since they were gained or fenced.
+    proven: BTreeSet<RowKey>,
+    /// VIPs that the bucket row does not prove: they have, or had, a row of their own.
+    carved: BTreeSet<IpAddr>,
+    /// This process has not written it: what an earlier one left live is as good as its rows.
+    inherited: bool,
+    work: Work,
+    /// To be read from then on.
+    read_at: BootTime,
+    not_before: BootTime,
+}
+
+impl Object {
+    pub(super) fn new(index: u32) -> Self {
+        Self {
+            index,
+            known: Known::Unread,
+            proven: BTreeSet::new(),
+            carved: BTreeSet::new(),
+            inherited: true,
+            work: Work::Idle,
+            read_at: BootTime::default(),
+            not_before: BootTime::default(),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Option<&Claims> {
+        match &self.known {
+            Known::Seen(claims) => Some(claims),
+            Known::Unread | Known::Absent => None,
+        }
+    }
+
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        self.seen().map(|claims| &claims.uid)
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.work, Work::Idle)
+    }
+
+    pub(super) fn is_proven(&self, key: RowKey) -> bool {
+        self.proven.contains(&key)
+    }
+
+    /// A VIP without a row of its own that the bucket row does not prove yet.
+    pub(super) fn has_unproven_vip(&self) -> bool {
+        let rows = self.seen().map(|claims| &claims.rows);
+        rows.is_some_and(|rows| self.carved.iter().any(|vip| !rows.contains_key(&RowKey::Address(*vip))))
+    }
+
+    /// No row is held any more, whatever the object says.
+    pub(super) fn forget(&mut self) {
+        self.proven.clear();
+        self.carved.clear();
+        self.inherited = false;
+        self.work = Work::Idle;
+        self.read_at = BootTime::default();
+    }
+
+    pub(super) fn verdict(
+        &self,
+        vip: IpAddr,
+        bucket: u32,
+        session: &SessionId,
+        layout: Layout,
+    ) -> Verdict {
+        let claims = match &self.known {
+            Known::Unread if self.inherited => return Verdict::Unproven,
+            Known::Seen(claims) if claims.is_understood(layout) => claims,
+            _ => return Verdict::NotOurs,
+        };
+        match claims.deciding(vip, bucket) {
+            Some((key, row)) if row.session == *session => {
+                let by_bucket = key == RowKey::Bucket(bucket);
+                if self.proven.contains(&key) && !(by_bucket && self.carved.contains(&vip)) {
+                    Verdict::Ours
+                } else if self.inherited {
+                    Verdict::Unproven
+                } else {
+                    Verdict::NotOurs
+                }
+            }
+            _ => Verdict::NotOurs,
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn object_turn(&mut self, index: usize, now: BootTime) {
+        let time_out = self.config.timing.time_out();
+        if let Work::Waiting { sent, .. } = self.objects[index].work
+            && self.due(sent + time_out, now)
+        {
+            self.objects[index].work = Work::Idle;
+            self.objects[index].read_at = now;
+        }
+        let not_before = self.objects[index].not_before;
+        if !self.objects[index].is_idle()
+            || !self.session.is_confirmed(now)
+            || !self.due(not_before, now)
+        {
+            return;
+        }
+        let read_at = self.objects[index].read_at;
+        let object = &self.objects[index];
+        if matches!(object.known, Known::Unread) || self.due(read_at, now) {
+            return self.read_object(index, now);
+        }
+        let Some(claims) = self.objects[index].seen() else {
+            let new = Claims::empty(self.objects[index].index, self.config.layout);
+            return self.write_object(index, Request::CreateClaims(new), BTreeSet::new(), now);
+        };
+        if !claims.is_understood(self.config.layout) {
+            return;
+        }
+        if let Some(given) = self.given(index, now) {
+            for key in given.rows {
+                self.fence_row(key);
+                self.objects[index].proven.remove(&key);
+            }
+            for vip in given.carved {
+                self.fence(vip);
+                self.objects[index].carved.insert(vip);
+            }
+            self.write_object(index, Request::PutClaims(given.object), BTreeSet::new(), now);
+        } else if !self.claimable(index, false, now).is_empty() {
+            self.read_object(index, now);
+        }
+    }
+
+    fn read_object(&mut self, index: usize, now: BootTime) {
+        let request = Request::ReadClaims(self.objects[index].index);
+        self.object_ask(index, request, What::Read, now);
+    }
+
+    fn write_object(&mut self, index: usize, request: Request, gained: BTreeSet<RowKey>, now: BootTime) {
+        self.object_ask(index, request, What::Write(gained), now);
+    }
+
+    fn object_ask(&mut self, index: usize, request: Request, what: What, now: BootTime) {
+        let request = self.ask(request, false);
+        self.objects[index].work = Work::Waiting {
+            request,
+            sent: now,
+            what,
+        };
+        self.due(now + self.config.timing.time_out(), now);
+    }
+
+    /// Every object is at rest, and no row of ours waits for anything.
+    pub(super) fn is_quiet(&self, now: BootTime) -> bool {
+        let confirmed = self.session.is_confirmed(now);
+        confirmed && (0..self.objects.len()).all(|index| {
+            let object = &self.objects[index];
+            object.is_idle()
+                && object.read_at == BootTime::NEVER
+                && self.given(index, now).is_none()
+        })
+    }
+
+    /// A watch shows an object, possibly an old state of it.
+    pub(super) fn claims_watched(&mut self, claims: Claims, now: BootTime) {
+        let Some(object) = self.objects.get_mut(claims.index as usize) else {
+            return;
+        };
+        let old = match &object.known {
+            Known::Seen(old) => old,
+            Known::Absent => {
+                object.read_at = now;
+                return;
+            }
+            Known::Unread => return,
+        };
+        if old.uid == claims.uid && claims.version > old.version {
+            self.adopt(claims);
+        } else if old.uid == claims.uid && claims.version < old.version {
+            object.read_at = object.read_at.min(now + STALE);
+        } else if old.uid != claims.uid || old.resource_version != claims.resource_version {
+            object.read_at = now;
+        }
+    }
+
+    /// A watch shows that an object is gone; only a read makes it so.
+    pub(super) fn claims_gone(&mut self, index: u32) {
+        if let Some(object) = self.objects.get_mut(index as usize) {
+            object.read_at = BootTime::default();
+        }
+    }
+
+    /// Takes an object as it is now.
+    fn adopt(&mut self, claims: Claims) {
+        let index = claims.index as usize;
+        let Some(session) = self.session.id.clone() else {
+            return;
+        };
+        let recreated = self.objects[index].seen().is_some_and(|old| {
+            old.uid != claims.uid || claims.version < old.version
+        });
+        if recreated {
+            self.forget_object(index);
+        }
+        for row in claims.rows.values() {
+            self.peers.noted(&row.session);
+        }
+        let object = &mut self.objects[index];
+        object.proven.retain(|key| claims.rows.get(key).is_some_and(|row| row.session == session));
+        object.carved.extend(claims.rows.keys().filter_map(|key| match key {
+            RowKey::Address(vip) => Some(*vip),
+            RowKey::Bucket(_) => None,
+        }));
+        object.known = Known::Seen(claims);
+        object.read_at = BootTime::NEVER;
+        let objects = &self.objects;
+        self.peers.retain(|session| {
+            let mut seen = objects.iter().filter_map(Object::seen);
+            seen.any(|claims| claims.rows.values().any(|row| row.session == *session))
+        });
+    }
+
+    /// Fences before anything else: the next renewal says that the new object was read.
+    fn forget_object(&mut self, index: usize) {
+        self.fence_object(self.objects[index].index);
+        self.objects[index].forget();
+    }
+
+    pub(super) fn object_replied(&mut self, id: RequestId, reply: Reply, now: BootTime) {
+        let found = self.objects.iter().enumerate().find_map(|(index, object)| match &object.work {
+            Work::Waiting { request, what, .. } if *request == id => Some((index, what.clone())),
+            _ => None,
+        });
+        let Some((index, what)) = found else {
+            return;
+        };
+        self.objects[index].work = Work::Idle;
+        match (what, reply) {
+            (What::Read, Reply::Claims(Some(claims))) if claims.index as usize == index => {
+                let judged = What::Judge(claims.uid.clone(), claims.version);
+                self.adopt(claims);
+                if !self.claimable(index, false, now).is_empty() {
+                    self.object_ask(index, Request::ListLeases, judged, now);
+                }
+            }
+            (What::Read, Reply::Claims(None)) => {
+                self.forget_object(index);
+                self.objects[index].known = Known::Absent;
+                self.objects[index].read_at = BootTime::NEVER;
+            }
+            (What::Judge(uid, version), Reply::Leases(leases)) => {
+                self.peers.listed(leases, now);
+                self.judged(index, uid, version, now);
+            }
+            (What::Write(gained), Reply::Claims(Some(claims))) if claims.index as usize == index => {
+                self.adopt(claims);
+                self.proved(index, gained, now);
+            }
+            _ => {
+                self.objects[index].read_at = now;
+                self.objects[index].not_before = now + self.dice.between(5, 50);
+            }
+        }
+    }
+
+    /// Claims what was read before the Leases were (rule 6: row first, its holder's Lease after).
+    fn judged(&mut self, index: usize, uid: Uid, version: u64, now: BootTime) {
+        let Some(claims) = self.objects[index].seen() else {
+            return;
+        };
+        if claims.uid != uid || claims.version != version {
+            self.objects[index].read_at = now;
+            return;
+        }
+        let gained = self.claimable(index, true, now);
+        if gained.is_empty() || !self.session.is_confirmed(now) {
+            self.objects[index].not_before = now + self.dice.between(100, 300);
+            return;
+        }
+        if let Some(put) = self.with_rows(index, &gained) {
+            self.write_object(index, Request::PutClaims(put), gained, now);
+        }
+    }
+
+    /// A write succeeded: its rows of ours may go live (rule 7).
+    fn proved(&mut self, index: usize, gained: BTreeSet<RowKey>, now: BootTime) {
+        let session = self.session.id.clone();
+        let object = &mut self.objects[index];
+        let Known::Seen(claims) = &object.known else {
+            return;
+        };
+        let rows = claims.rows.iter().filter(|(_, row)| Some(&row.session) == session.as_ref());
+        object.proven = rows.map(|(key, _)| *key).collect();
+        object.carved.retain(|vip| claims.rows.contains_key(&RowKey::Address(*vip)));
+        object.inherited = false;
+        for key in gained {
+            self.claim_row(key, now);
+        }
+    }
+}
