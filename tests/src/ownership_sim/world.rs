@@ -431,7 +431,11 @@ impl World {
                 address,
                 epoch,
                 yields_void_before,
-            } => self.nodes[node].kernel.live(address, epoch, yields_void_before),
+            } => {
+                self.nodes[node].kernel.live(address, epoch, yields_void_before);
+                // The announcement.
+                self.broadcast(node, address, true);
+            }
             Action::Fence(vip) => self.fence(node, vip),
             Action::Claim(vips) => {
                 for vip in vips {

@@ -132,6 +132,12 @@ impl Machine {
         }
     }
 
+    /// VIPs of the row are being claimed, and not live yet.
+    pub(super) fn is_claiming(&self, key: RowKey) -> bool {
+        let claiming = self.entries.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Claiming { .. }));
+        claiming.map(|(vip, _)| *vip).any(|vip| self.deciding_row(vip) == Some(key))
+    }
+
     fn claim_turn(&mut self, now: BootTime) {
         let (mut claimed, mut live, mut next) = (Vec::new(), Vec::new(), BootTime::NEVER);
         let claiming = self.entries.entries.iter_mut().filter_map(|(vip, entry)| match entry {

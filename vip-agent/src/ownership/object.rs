@@ -37,8 +37,7 @@ enum What {
     Read,
     /// Lists Leases to judge the object of this uid and version, which was read before.
     Judge(Uid, u64),
-    /// Writes the object, to gain these rows from the dead or from nobody.
-    Write(BTreeSet<RowKey>),
+    Write,
 }
 
 /// A claims object as this process knows it.
@@ -48,6 +47,9 @@ pub(super) struct Object {
     known: Known,
     /// Rows of this session by a write of this process since they were gained or fenced.
     proven: BTreeSet<RowKey>,
+    /// Rows that this session gained, or may have gained, from the dead or from nobody, and that
+    /// are not proven since: their VIPs are claimed first.
+    gained: BTreeSet<RowKey>,
     /// VIPs that the bucket row does not prove: they have, or had, a row of their own.
     carved: BTreeSet<IpAddr>,
     /// This process has not written it: what an earlier one left live is as good as its rows.
@@ -64,6 +66,7 @@ impl Object {
             index,
             known: Known::Unread,
             proven: BTreeSet::new(),
+            gained: BTreeSet::new(),
             carved: BTreeSet::new(),
             inherited: true,
             work: Work::Idle,
@@ -91,6 +94,10 @@ impl Object {
         self.proven.contains(&key)
     }
 
+    pub(super) fn is_gained(&self, key: RowKey) -> bool {
+        self.gained.contains(&key)
+    }
+
     /// A VIP without a row of its own that the bucket row does not prove yet.
     pub(super) fn has_unproven_vip(&self) -> bool {
         let rows = self.seen().map(|claims| &claims.rows);
@@ -100,6 +107,7 @@ impl Object {
     /// No row is held any more, whatever the object says.
     pub(super) fn forget(&mut self) {
         self.proven.clear();
+        self.gained.clear();
         self.carved.clear();
         self.inherited = false;
         self.work = Work::Idle;
@@ -157,7 +165,7 @@ impl Machine {
         }
         let Some(claims) = self.objects[index].seen() else {
             let new = Claims::empty(self.objects[index].index, self.config.layout);
-            return self.write_object(index, Request::CreateClaims(new), BTreeSet::new(), now);
+            return self.write_object(index, Request::CreateClaims(new), now);
         };
         if !claims.is_understood(self.config.layout) {
             return;
@@ -171,7 +179,7 @@ impl Machine {
                 self.fence(vip);
                 self.objects[index].carved.insert(vip);
             }
-            self.write_object(index, Request::PutClaims(given.object), BTreeSet::new(), now);
+            self.write_object(index, Request::PutClaims(given.object), now);
         } else if !self.claimable(index, false, now).is_empty() {
             self.read_object(index, now);
         }
@@ -182,8 +190,8 @@ impl Machine {
         self.object_ask(index, request, What::Read, now);
     }
 
-    fn write_object(&mut self, index: usize, request: Request, gained: BTreeSet<RowKey>, now: BootTime) {
-        self.object_ask(index, request, What::Write(gained), now);
+    fn write_object(&mut self, index: usize, request: Request, now: BootTime) {
+        self.object_ask(index, request, What::Write, now);
     }
 
     fn object_ask(&mut self, index: usize, request: Request, what: What, now: BootTime) {
@@ -252,6 +260,11 @@ impl Machine {
             self.peers.noted(&row.session);
         }
         let object = &mut self.objects[index];
+        // Whatever an earlier process gained and did not live to claim.
+        if matches!(object.known, Known::Unread) {
+            let own = claims.rows.iter().filter(|(_, row)| row.session == session);
+            object.gained.extend(own.map(|(key, _)| *key));
+        }
         object.proven.retain(|key| claims.rows.get(key).is_some_and(|row| row.session == session));
         object.carved.extend(claims.rows.keys().filter_map(|key| match key {
             RowKey::Address(vip) => Some(*vip),
@@ -298,9 +311,9 @@ impl Machine {
                 self.peers.listed(leases, now);
                 self.judged(index, uid, version, now);
             }
-            (What::Write(gained), Reply::Claims(Some(claims))) if claims.index as usize == index => {
+            (What::Write, Reply::Claims(Some(claims))) if claims.index as usize == index => {
                 self.adopt(claims);
-                self.proved(index, gained, now);
+                self.proved(index, now);
             }
             _ => {
                 self.objects[index].read_at = now;
@@ -324,12 +337,13 @@ impl Machine {
             return;
         }
         if let Some(put) = self.with_rows(index, &gained) {
-            self.write_object(index, Request::PutClaims(put), gained, now);
+            self.write_object(index, Request::PutClaims(put), now);
+            self.objects[index].gained.extend(gained);
         }
     }
 
     /// A write succeeded: its rows of ours may go live (rule 7).
-    fn proved(&mut self, index: usize, gained: BTreeSet<RowKey>, now: BootTime) {
+    fn proved(&mut self, index: usize, now: BootTime) {
         let session = self.session.id.clone();
         let object = &mut self.objects[index];
         let Known::Seen(claims) = &object.known else {
@@ -339,7 +353,7 @@ impl Machine {
         object.proven = rows.map(|(key, _)| *key).collect();
         object.carved.retain(|vip| claims.rows.contains_key(&RowKey::Address(*vip)));
         object.inherited = false;
-        for key in gained {
+        for key in std::mem::take(&mut object.gained) {
             self.claim_row(key, now);
         }
     }

@@ -129,6 +129,10 @@ impl Machine {
                 continue;
             }
             unproven |= !object.is_proven(*key);
+            // Whoever receives a row does not claim its VIPs, so they have been claimed.
+            if object.is_gained(*key) || self.is_claiming(*key) {
+                continue;
+            }
             if self.is_handed_back(*key, claims) {
                 put.rows.remove(key);
                 rows.push(*key);
@@ -142,7 +146,9 @@ impl Machine {
             let ours = by_bucket.is_some_and(|(key, row)| {
                 key == RowKey::Bucket(bucket) && row.session == *own && !rows.contains(&key)
             });
-            if ours && let Some(heir) = self.heir(RowKey::Address(vip), claims, &mut holdings, now) {
+            let bucket = RowKey::Bucket(bucket);
+            let settled = ours && !object.is_gained(bucket) && !self.is_claiming(bucket);
+            if settled && let Some(heir) = self.heir(RowKey::Address(vip), claims, &mut holdings, now) {
                 put.rows.insert(RowKey::Address(vip), Row::of(heir));
                 carved.push(vip);
             }
