@@ -34,7 +34,8 @@ enum Work {
 
 #[derive(Clone, Debug)]
 enum What {
-    Read,
+    /// Reads the object, of which this version was known when the read left.
+    Read(u64),
     /// Lists Leases to judge the object of this uid and version, which was read before.
     Judge(Uid, u64),
     Write,
@@ -57,6 +58,8 @@ pub(super) struct Object {
     work: Work,
     /// To be read from then on.
     read_at: BootTime,
+    /// To be read then unless the watch has caught up with what is known.
+    stale_at: BootTime,
     not_before: BootTime,
 }
 
@@ -71,6 +74,7 @@ impl Object {
             inherited: true,
             work: Work::Idle,
             read_at: BootTime::default(),
+            stale_at: BootTime::NEVER,
             not_before: BootTime::default(),
         }
     }
@@ -158,9 +162,8 @@ impl Machine {
         {
             return;
         }
-        let read_at = self.objects[index].read_at;
-        let object = &self.objects[index];
-        if matches!(object.known, Known::Unread) || self.due(read_at, now) {
+        let read_at = self.objects[index].read_at.min(self.objects[index].stale_at);
+        if self.due(read_at, now) {
             return self.read_object(index, now);
         }
         let Some(claims) = self.objects[index].seen() else {
@@ -186,8 +189,12 @@ impl Machine {
     }
 
     fn read_object(&mut self, index: usize, now: BootTime) {
-        let request = Request::ReadClaims(self.objects[index].index);
-        self.object_ask(index, request, What::Read, now);
+        let object = &mut self.objects[index];
+        object.read_at = BootTime::NEVER;
+        object.stale_at = BootTime::NEVER;
+        let request = Request::ReadClaims(object.index);
+        let version = object.seen().map_or(0, |claims| claims.version);
+        self.object_ask(index, request, What::Read(version), now);
     }
 
     fn write_object(&mut self, index: usize, request: Request, now: BootTime) {
@@ -231,9 +238,11 @@ impl Machine {
         if old.uid == claims.uid && claims.version > old.version {
             self.adopt(claims);
         } else if old.uid == claims.uid && claims.version < old.version {
-            object.read_at = object.read_at.min(now + STALE);
+            object.stale_at = object.stale_at.min(now + STALE);
         } else if old.uid != claims.uid || old.resource_version != claims.resource_version {
             object.read_at = now;
+        } else {
+            object.stale_at = BootTime::NEVER;
         }
     }
 
@@ -242,6 +251,12 @@ impl Machine {
         if let Some(object) = self.objects.get_mut(index as usize) {
             object.read_at = BootTime::default();
         }
+    }
+
+    /// The watch was faster than the answer that brought this object.
+    fn is_outrun(&self, claims: &Claims) -> bool {
+        let seen = self.objects[claims.index as usize].seen();
+        seen.is_some_and(|seen| seen.uid == claims.uid && seen.version > claims.version)
     }
 
     /// Takes an object as it is now.
@@ -271,7 +286,7 @@ impl Machine {
             RowKey::Bucket(_) => None,
         }));
         object.known = Known::Seen(claims);
-        object.read_at = BootTime::NEVER;
+        object.stale_at = BootTime::NEVER;
         let objects = &self.objects;
         self.peers.retain(|session| {
             let mut seen = objects.iter().filter_map(Object::seen);
@@ -295,14 +310,17 @@ impl Machine {
         };
         self.objects[index].work = Work::Idle;
         match (what, reply) {
-            (What::Read, Reply::Claims(Some(claims))) if claims.index as usize == index => {
+            (What::Read(known), Reply::Claims(Some(claims))) if claims.index as usize == index => {
+                if self.is_outrun(&claims) && claims.version >= known {
+                    return;
+                }
                 let judged = What::Judge(claims.uid.clone(), claims.version);
                 self.adopt(claims);
                 if !self.claimable(index, false, now).is_empty() {
                     self.object_ask(index, Request::ListLeases, judged, now);
                 }
             }
-            (What::Read, Reply::Claims(None)) => {
+            (What::Read(_), Reply::Claims(None)) => {
                 self.forget_object(index);
                 self.objects[index].known = Known::Absent;
                 self.objects[index].read_at = BootTime::NEVER;
@@ -312,8 +330,11 @@ impl Machine {
                 self.judged(index, uid, version, now);
             }
             (What::Write, Reply::Claims(Some(claims))) if claims.index as usize == index => {
-                self.adopt(claims);
-                self.proved(index, now);
+                // Rows of what was seen since may have been gained since, too.
+                if !self.is_outrun(&claims) {
+                    self.adopt(claims);
+                    self.proved(index, now);
+                }
             }
             _ => {
                 self.objects[index].read_at = now;

@@ -154,12 +154,14 @@ impl Peers {
         }
     }
 
-    /// When every session that a node without one may have had is dead.
-    pub(super) fn all_dead_at(&self, node: &NodeName, since: BootTime) -> BootTime {
+    /// When every session that a node without one may have had is dead; `unsure` for those that
+    /// no quorum read has shown to be gone.
+    pub(super) fn all_dead_at(&self, node: &NodeName, since: BootTime, unsure: BootTime) -> BootTime {
         let of_node = self.sessions.iter().filter(|(s, _)| s.node == *node);
         let known = of_node.map(|(session, _)| match self.life(session, since) {
             Life::DeadAt(at) => at,
-            Life::Named | Life::Unsure => BootTime::NEVER,
+            Life::Named => BootTime::NEVER,
+            Life::Unsure => unsure,
         });
         let peer = self.peers.get(node);
         let unknown = peer.and_then(|peer| Some(peer.changed.max(since) + peer.lease.as_ref()?.duration));

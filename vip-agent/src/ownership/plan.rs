@@ -61,7 +61,7 @@ impl Machine {
             return BTreeSet::new();
         };
         let since = self.session.confirmed_since;
-        let free_at = self.free_at(claims, since);
+        let free_at = self.free_at(claims, since, if judged { BootTime::NEVER } else { now });
         let buckets = self.config.layout.buckets_of(claims.index).map(RowKey::Bucket);
         let rows = claims.rows.iter().map(|(key, row)| (*key, Some(row)));
         let free = buckets.filter(|key| !claims.rows.contains_key(key)).map(|key| (key, None));
@@ -92,15 +92,15 @@ impl Machine {
 
     /// When the free rows of an object may be claimed (rule 5): every Lease names the object, or
     /// is dead.
-    fn free_at(&self, claims: &Claims, since: BootTime) -> BootTime {
+    fn free_at(&self, claims: &Claims, since: BootTime, unsure: BootTime) -> BootTime {
         let others = self.peers.leases().filter(|lease| lease.node != self.config.node);
         let unread = others.filter(|lease| !lease.claims_read.contains(&claims.uid));
         let living = unread.map(|lease| match lease.holder {
             Some(_) => BootTime::NEVER,
-            None => self.peers.all_dead_at(&lease.node, since),
+            None => self.peers.all_dead_at(&lease.node, since, unsure),
         });
         let vanished = self.peers.vanished().filter(|node| **node != self.config.node);
-        let vanished = vanished.map(|node| self.peers.all_dead_at(node, since));
+        let vanished = vanished.map(|node| self.peers.all_dead_at(node, since, unsure));
         living.chain(vanished).max().unwrap_or_default()
     }
 

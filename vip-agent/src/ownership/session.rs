@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     Left, Machine, OnApiLoss,
     action::{Action, Exit},
-    lease::{Lease, NodeName, ResourceVersion, SessionId},
+    lease::{Lease, NodeName, Readiness, ResourceVersion, Serves, SessionId},
     register::{Reply, Request, RequestId},
     time::BootTime,
     timing::Timing,
@@ -183,7 +183,7 @@ impl Machine {
             self.session.state = State::Unread(now);
             return;
         };
-        let news = !self.acknowledges(lease) || lease.serves != self.serves;
+        let news = !self.acknowledges(lease) || lease.serves != self.offer();
         if news || self.due(self.session.renew_at, now) {
             self.renew(What::Renew, now);
         }
@@ -212,10 +212,20 @@ impl Machine {
         self.session.renewals.insert(request, (now, hold));
     }
 
+    /// What this node serves as others are to see it: nobody hands a row to the deaf, who would
+    /// hand it on.
+    fn offer(&self) -> Serves {
+        let mut offer = self.serves.clone();
+        if self.deaf || self.leaving {
+            offer.readiness = Readiness::Never;
+        }
+        offer
+    }
+
     fn filled(&self, mut lease: Lease, holder: Option<SessionId>, duration: Duration) -> Lease {
         lease.holder = holder;
         lease.duration = duration;
-        lease.serves = self.serves.clone();
+        lease.serves = self.offer();
         lease.claims_read = self.objects.iter().filter_map(|object| object.uid().cloned()).collect();
         lease
     }
@@ -243,7 +253,7 @@ impl Machine {
             holder: None,
             revoked: None,
             claims_read: Default::default(),
-            serves: self.serves.clone(),
+            serves: self.offer(),
             duration: self.config.timing.duration(),
         });
         // Whoever this replaces is of an earlier boot, or fenced by this machine.
