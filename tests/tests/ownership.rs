@@ -53,7 +53,9 @@ fn ten_thousand_seeds_never_show_two_answerers_and_heal_to_exactly_one() {
     let (tally, failed) = run_all(seeds);
     println!("{tally:#?}");
     for (seed, violation) in &failed {
-        println!("XVIP_SEED={seed} cargo test -p tests --test ownership -- --nocapture: {violation}");
+        println!(
+            "XVIP_SEED={seed} cargo test -p tests --test ownership -- --nocapture: {violation}"
+        );
     }
     assert!(failed.is_empty(), "{} seeds failed", failed.len());
     let sometimes = [

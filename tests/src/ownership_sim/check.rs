@@ -102,7 +102,10 @@ impl World {
     /// Every VIP is answered by exactly one node.
     pub(super) fn is_healthy(&self) -> Result<(), Violation> {
         for vip in self.vips.keys() {
-            let answers = self.nodes.iter().filter(|node| node.answers(*vip, self.at) == Some(true));
+            let answers = self
+                .nodes
+                .iter()
+                .filter(|node| node.answers(*vip, self.at) == Some(true));
             let answers = answers.count();
             if answers != 1 {
                 return Err(Violation::NotHealed { vip: *vip, answers });

@@ -64,7 +64,8 @@ impl Kernel {
         if now.0 < self.slot.confirmed_boot_ns {
             return Vec::new();
         }
-        let of_session = |entry: &VipEntry| entry.slot == SLOT_SESSION && entry.epoch == self.slot.epoch;
+        let of_session =
+            |entry: &VipEntry| entry.slot == SLOT_SESSION && entry.epoch == self.slot.epoch;
         let entries = self.entries.iter().filter(|(_, entry)| of_session(entry));
         let fenced = entries.filter(|(vip, _)| self.standing(**vip, now) == Standing::Fenced);
         fenced.map(|(vip, _)| *vip).collect()
@@ -98,7 +99,13 @@ impl Kernel {
     }
 
     /// A rival's claim, or an ask (the state rule of `wire.md`).
-    pub(super) fn receive(&self, vip: IpAddr, is_claim: bool, notes: bool, now: BootTime) -> Effect {
+    pub(super) fn receive(
+        &self,
+        vip: IpAddr,
+        is_claim: bool,
+        notes: bool,
+        now: BootTime,
+    ) -> Effect {
         match (self.standing(vip, now), is_claim) {
             (Standing::Confirmed, true) if self.take_interval(&key(vip), now.0) => Effect::Defended,
             (Standing::Confirmed, true) => Effect::Nothing,

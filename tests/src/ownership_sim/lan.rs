@@ -60,7 +60,12 @@ impl World {
             let segment = self.nodes[node].segment;
             // The gateway is in segment 0.
             let alone = segment != 0
-                && self.nodes.iter().filter(|other| other.segment == segment).count() == 1;
+                && self
+                    .nodes
+                    .iter()
+                    .filter(|other| other.segment == segment)
+                    .count()
+                    == 1;
             if alone != self.nodes[node].deaf {
                 self.nodes[node].deaf = alone;
                 let delay = self.dice.between(MILLISECOND, SECOND);

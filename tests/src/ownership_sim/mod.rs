@@ -17,8 +17,8 @@ mod register;
 mod saboteur;
 mod world;
 
-pub use self::{check::Violation, mutation::Mutation, register::Tally};
 use self::world::World;
+pub use self::{check::Violation, mutation::Mutation, register::Tally};
 
 /// Runs a seed to its end.
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Tally, Violation> {

@@ -103,7 +103,9 @@ impl Register {
     }
 
     fn holds(&self, session: &SessionId) -> bool {
-        self.leases.get(&session.node).is_some_and(|lease| lease.holder.as_ref() == Some(session))
+        self.leases
+            .get(&session.node)
+            .is_some_and(|lease| lease.holder.as_ref() == Some(session))
     }
 
     fn count_rows(&mut self, old: &Claims, new: &Claims, by: &NodeName) {

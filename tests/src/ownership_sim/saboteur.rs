@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use vip_agent::ownership::{
-    BootTime, Claims, Event, Lease, NodeName, Reply, Request,
-};
+use vip_agent::ownership::{BootTime, Claims, Event, Lease, NodeName, Reply, Request};
 
 use super::world::World;
 

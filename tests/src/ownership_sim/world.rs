@@ -106,7 +106,6 @@ impl World {
         let short = Timing::new(millis(2000), millis(600), millis(1600));
         let chaos = Chaos::new(&mut dice);
         Self {
-
             mutation,
             tells,
             at: SECOND,
@@ -286,7 +285,14 @@ impl World {
     pub(super) fn relist(&mut self, node: usize) {
         let leases = self.register.leases.values().cloned().map(Change::Lease);
         let claims = self.register.claims.values().cloned().map(Change::Claims);
-        let changes: Vec<_> = leases.chain(claims).collect();
+        let mut changes: Vec<_> = leases.chain(claims).collect();
+        // A list shows what is not there, too.
+        let gone =
+            (0..self.layout.objects).filter(|index| !self.register.claims.contains_key(index));
+        changes.extend(gone.map(Change::ClaimsGone));
+        let names = self.nodes.iter().map(|node| node.name.clone());
+        let gone = names.filter(|name| !self.register.leases.contains_key(name));
+        changes.extend(gone.map(Change::LeaseGone));
         for change in changes {
             self.watch_in_order(node, change);
         }
@@ -325,7 +331,12 @@ impl World {
         let name = self.nodes[node].name.clone();
         let shown = self.tells.then(|| format!("{request:?}"));
         let reply = self.serve(node, &name, request);
-        self.say(|| format!("register: node {node} {} -> {reply:?}", shown.unwrap_or_default()));
+        self.say(|| {
+            format!(
+                "register: node {node} {} -> {reply:?}",
+                shown.unwrap_or_default()
+            )
+        });
         if self.chaos.loses(&mut self.dice) {
             return;
         }
@@ -357,7 +368,10 @@ impl World {
         {
             let cut = self.nodes[node].api_cut || self.chaos.api_down;
             // What is on its way when the connection breaks never comes.
-            if cut && let Event::Reply(_, reply) = &event && *reply != Reply::Unknown {
+            if cut
+                && let Event::Reply(_, reply) = &event
+                && *reply != Reply::Unknown
+            {
                 continue;
             }
             let now = self.nodes[node].clock(self.at);
@@ -376,7 +390,10 @@ impl World {
             return;
         };
         let at = self.nodes[node].true_time(wake).max(self.at + 1);
-        if self.nodes[node].wake.is_some_and(|(next, _)| next <= at && next > self.at) {
+        if self.nodes[node]
+            .wake
+            .is_some_and(|(next, _)| next <= at && next > self.at)
+        {
             return;
         }
         let process = self.nodes[node].process;
@@ -432,7 +449,9 @@ impl World {
                 epoch,
                 yields_void_before,
             } => {
-                self.nodes[node].kernel.live(address, epoch, yields_void_before);
+                self.nodes[node]
+                    .kernel
+                    .live(address, epoch, yields_void_before);
                 // The announcement.
                 self.broadcast(node, address, true);
             }

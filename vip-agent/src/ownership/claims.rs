@@ -168,7 +168,11 @@ mod tests {
         let layout = Layout::default();
         let bucket = |address: &str| layout.bucket(address.parse().unwrap());
         assert_eq!(
-            [bucket("192.0.2.100"), bucket("192.0.2.101"), bucket("2001:db8::100")],
+            [
+                bucket("192.0.2.100"),
+                bucket("192.0.2.101"),
+                bucket("2001:db8::100")
+            ],
             [21, 34, 30]
         );
         assert_eq!(layout.object(0), 0);

@@ -23,8 +23,14 @@ const RETRY: Duration = Duration::from_secs(10);
 enum Entry {
     Live,
     /// Yielded: fenced until `confirmed` moves, or probes stay unanswered.
-    Suspended { probe_at: BootTime, probes: u8 },
-    Claiming { claims: u8, claim_at: BootTime },
+    Suspended {
+        probe_at: BootTime,
+        probes: u8,
+    },
+    Claiming {
+        claims: u8,
+        claim_at: BootTime,
+    },
 }
 
 /// VIPs that are live or on the way to it. All others are fenced.
@@ -72,10 +78,13 @@ impl Machine {
     fn follow_rows(&mut self) {
         let entries = &self.entries.entries;
         let known = |vip: &IpAddr| self.vips.as_ref().is_none_or(|vips| vips.contains_key(vip));
-        let lost = entries.keys().filter(|vip| !known(vip) || self.verdict(**vip) == Verdict::NotOurs);
+        let lost = entries
+            .keys()
+            .filter(|vip| !known(vip) || self.verdict(**vip) == Verdict::NotOurs);
         let lost: Vec<_> = lost.copied().collect();
         let won = self.vips.iter().flat_map(|vips| vips.keys());
-        let won = won.filter(|vip| !entries.contains_key(vip) && self.verdict(**vip) == Verdict::Ours);
+        let won =
+            won.filter(|vip| !entries.contains_key(vip) && self.verdict(**vip) == Verdict::Ours);
         let won: Vec<_> = won.copied().collect();
         for vip in lost {
             self.fence(vip);
@@ -126,24 +135,39 @@ impl Machine {
     /// The row was gained from the dead, or from nobody: its VIPs are claimed first.
     pub(super) fn claim_row(&mut self, key: RowKey, now: BootTime) {
         let vips = self.vips.iter().flat_map(|vips| vips.keys().copied());
-        let vips: Vec<_> = vips.filter(|vip| self.deciding_row(*vip) == Some(key)).collect();
+        let vips: Vec<_> = vips
+            .filter(|vip| self.deciding_row(*vip) == Some(key))
+            .collect();
         for vip in vips {
-            self.entries.entries.entry(vip).or_insert(Entry::claiming(now));
+            self.entries
+                .entries
+                .entry(vip)
+                .or_insert(Entry::claiming(now));
         }
     }
 
     /// VIPs of the row are being claimed, and not live yet.
     pub(super) fn is_claiming(&self, key: RowKey) -> bool {
-        let claiming = self.entries.entries.iter().filter(|(_, entry)| matches!(entry, Entry::Claiming { .. }));
-        claiming.map(|(vip, _)| *vip).any(|vip| self.deciding_row(vip) == Some(key))
+        let claiming = self
+            .entries
+            .entries
+            .iter()
+            .filter(|(_, entry)| matches!(entry, Entry::Claiming { .. }));
+        claiming
+            .map(|(vip, _)| *vip)
+            .any(|vip| self.deciding_row(vip) == Some(key))
     }
 
     fn claim_turn(&mut self, now: BootTime) {
         let (mut claimed, mut live, mut next) = (Vec::new(), Vec::new(), BootTime::NEVER);
-        let claiming = self.entries.entries.iter_mut().filter_map(|(vip, entry)| match entry {
-            Entry::Claiming { claims, claim_at } => Some((vip, claims, claim_at)),
-            Entry::Live | Entry::Suspended { .. } => None,
-        });
+        let claiming = self
+            .entries
+            .entries
+            .iter_mut()
+            .filter_map(|(vip, entry)| match entry {
+                Entry::Claiming { claims, claim_at } => Some((vip, claims, claim_at)),
+                Entry::Live | Entry::Suspended { .. } => None,
+            });
         for (vip, claims, claim_at) in claiming.take(BATCH) {
             if now >= *claim_at {
                 claimed.push(*vip);
@@ -178,8 +202,14 @@ impl Machine {
         if self.due(self.entries.probe_at, now) {
             self.entries.probe_at = now + PROBE_STEP;
             self.due(self.entries.probe_at, now);
-            let live = self.entries.entries.iter().filter(|(_, entry)| **entry == Entry::Live);
-            let of_rows: BTreeMap<_, _> = live.map(|(vip, _)| (self.deciding_row(*vip), *vip)).collect();
+            let live = self
+                .entries
+                .entries
+                .iter()
+                .filter(|(_, entry)| **entry == Entry::Live);
+            let of_rows: BTreeMap<_, _> = live
+                .map(|(vip, _)| (self.deciding_row(*vip), *vip))
+                .collect();
             probed.extend(of_rows.into_values());
         }
         let mut next = BootTime::NEVER;
@@ -216,7 +246,10 @@ impl Machine {
             if let Some(entry @ (Entry::Live | Entry::Claiming { .. })) =
                 self.entries.entries.get_mut(&vip)
             {
-                *entry = Entry::Suspended { probe_at, probes: 0 };
+                *entry = Entry::Suspended {
+                    probe_at,
+                    probes: 0,
+                };
                 self.out.push(Action::Fence(vip));
             }
         }
@@ -272,7 +305,9 @@ impl Machine {
     /// The row that decides for a VIP, as far as rows are known.
     fn deciding_row(&self, vip: IpAddr) -> Option<RowKey> {
         let bucket = self.config.layout.bucket(vip);
-        let object = self.objects.get(self.config.layout.object(bucket) as usize)?;
+        let object = self
+            .objects
+            .get(self.config.layout.object(bucket) as usize)?;
         object.seen()?.deciding(vip, bucket).map(|(key, _)| key)
     }
 

@@ -45,14 +45,15 @@ use std::{
 pub use self::{
     action::{Action, Event, Exit},
     claims::{Claims, HASH, Layout, Row, RowKey},
-    lease::{
-        Lease, NoSession, NodeName, Readiness, ResourceVersion, Serves, SessionId, Uid,
-    },
+    lease::{Lease, NoSession, NodeName, Readiness, ResourceVersion, Serves, SessionId, Uid},
     register::{Reply, Request, RequestId},
     time::BootTime,
     timing::{Timing, TimingError},
 };
-use self::{dice::Dice, entries::Entries, object::Object, peers::Peers, revoke::Revocation, session::Session};
+use self::{
+    dice::Dice, entries::Entries, object::Object, peers::Peers, revoke::Revocation,
+    session::Session,
+};
 
 /// What a VIP does when the API server is away (rule 10).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,15 +174,25 @@ impl Machine {
     /// Rows that name this node's session, as last seen.
     pub fn rows(&self) -> impl Iterator<Item = RowKey> {
         let own = self.session.id.as_ref();
-        let rows = self.objects.iter().filter_map(Object::seen).flat_map(|claims| &claims.rows);
-        rows.filter(move |(_, row)| Some(&row.session) == own).map(|(key, _)| *key)
+        let rows = self
+            .objects
+            .iter()
+            .filter_map(Object::seen)
+            .flat_map(|claims| &claims.rows);
+        rows.filter(move |(_, row)| Some(&row.session) == own)
+            .map(|(key, _)| *key)
     }
 
     /// The session that the rows name for an address, whoever's it is.
     pub fn owner(&self, address: IpAddr) -> Option<&SessionId> {
         let bucket = self.config.layout.bucket(address);
-        let claims = self.objects.get(self.config.layout.object(bucket) as usize)?.seen()?;
-        claims.deciding(address, bucket).map(|(_, row)| &row.session)
+        let claims = self
+            .objects
+            .get(self.config.layout.object(bucket) as usize)?
+            .seen()?;
+        claims
+            .deciding(address, bucket)
+            .map(|(_, row)| &row.session)
     }
 
     fn take(&mut self, event: Event, now: BootTime) {

@@ -105,7 +105,11 @@ impl Object {
     /// A VIP without a row of its own that the bucket row does not prove yet.
     pub(super) fn has_unproven_vip(&self) -> bool {
         let rows = self.seen().map(|claims| &claims.rows);
-        rows.is_some_and(|rows| self.carved.iter().any(|vip| !rows.contains_key(&RowKey::Address(*vip))))
+        rows.is_some_and(|rows| {
+            self.carved
+                .iter()
+                .any(|vip| !rows.contains_key(&RowKey::Address(*vip)))
+        })
     }
 
     /// No row is held any more, whatever the object says.
@@ -162,7 +166,9 @@ impl Machine {
         {
             return;
         }
-        let read_at = self.objects[index].read_at.min(self.objects[index].stale_at);
+        let read_at = self.objects[index]
+            .read_at
+            .min(self.objects[index].stale_at);
         if self.due(read_at, now) {
             return self.read_object(index, now);
         }
@@ -214,12 +220,13 @@ impl Machine {
     /// Every object is at rest, and no row of ours waits for anything.
     pub(super) fn is_quiet(&self, now: BootTime) -> bool {
         let confirmed = self.session.is_confirmed(now);
-        confirmed && (0..self.objects.len()).all(|index| {
-            let object = &self.objects[index];
-            object.is_idle()
-                && object.read_at == BootTime::NEVER
-                && self.given(index, now).is_none()
-        })
+        confirmed
+            && (0..self.objects.len()).all(|index| {
+                let object = &self.objects[index];
+                object.is_idle()
+                    && object.read_at == BootTime::NEVER
+                    && self.given(index, now).is_none()
+            })
     }
 
     /// A watch shows an object, possibly an old state of it.
@@ -265,9 +272,9 @@ impl Machine {
         let Some(session) = self.session.id.clone() else {
             return;
         };
-        let recreated = self.objects[index].seen().is_some_and(|old| {
-            old.uid != claims.uid || claims.version < old.version
-        });
+        let recreated = self.objects[index]
+            .seen()
+            .is_some_and(|old| old.uid != claims.uid || claims.version < old.version);
         if recreated {
             self.forget_object(index);
         }
@@ -280,11 +287,18 @@ impl Machine {
             let own = claims.rows.iter().filter(|(_, row)| row.session == session);
             object.gained.extend(own.map(|(key, _)| *key));
         }
-        object.proven.retain(|key| claims.rows.get(key).is_some_and(|row| row.session == session));
-        object.carved.extend(claims.rows.keys().filter_map(|key| match key {
-            RowKey::Address(vip) => Some(*vip),
-            RowKey::Bucket(_) => None,
-        }));
+        object.proven.retain(|key| {
+            claims
+                .rows
+                .get(key)
+                .is_some_and(|row| row.session == session)
+        });
+        object
+            .carved
+            .extend(claims.rows.keys().filter_map(|key| match key {
+                RowKey::Address(vip) => Some(*vip),
+                RowKey::Bucket(_) => None,
+            }));
         object.known = Known::Seen(claims);
         object.stale_at = BootTime::NEVER;
         let objects = &self.objects;
@@ -301,10 +315,16 @@ impl Machine {
     }
 
     pub(super) fn object_replied(&mut self, id: RequestId, reply: Reply, now: BootTime) {
-        let found = self.objects.iter().enumerate().find_map(|(index, object)| match &object.work {
-            Work::Waiting { request, what, .. } if *request == id => Some((index, what.clone())),
-            _ => None,
-        });
+        let found =
+            self.objects
+                .iter()
+                .enumerate()
+                .find_map(|(index, object)| match &object.work {
+                    Work::Waiting { request, what, .. } if *request == id => {
+                        Some((index, what.clone()))
+                    }
+                    _ => None,
+                });
         let Some((index, what)) = found else {
             return;
         };
@@ -370,9 +390,14 @@ impl Machine {
         let Known::Seen(claims) = &object.known else {
             return;
         };
-        let rows = claims.rows.iter().filter(|(_, row)| Some(&row.session) == session.as_ref());
+        let rows = claims
+            .rows
+            .iter()
+            .filter(|(_, row)| Some(&row.session) == session.as_ref());
         object.proven = rows.map(|(key, _)| *key).collect();
-        object.carved.retain(|vip| claims.rows.contains_key(&RowKey::Address(*vip)));
+        object
+            .carved
+            .retain(|vip| claims.rows.contains_key(&RowKey::Address(*vip)));
         object.inherited = false;
         for key in std::mem::take(&mut object.gained) {
             self.claim_row(key, now);

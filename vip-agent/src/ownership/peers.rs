@@ -156,7 +156,12 @@ impl Peers {
 
     /// When every session that a node without one may have had is dead; `unsure` for those that
     /// no quorum read has shown to be gone.
-    pub(super) fn all_dead_at(&self, node: &NodeName, since: BootTime, unsure: BootTime) -> BootTime {
+    pub(super) fn all_dead_at(
+        &self,
+        node: &NodeName,
+        since: BootTime,
+        unsure: BootTime,
+    ) -> BootTime {
         let of_node = self.sessions.iter().filter(|(s, _)| s.node == *node);
         let known = of_node.map(|(session, _)| match self.life(session, since) {
             Life::DeadAt(at) => at,
@@ -164,7 +169,8 @@ impl Peers {
             Life::Unsure => unsure,
         });
         let peer = self.peers.get(node);
-        let unknown = peer.and_then(|peer| Some(peer.changed.max(since) + peer.lease.as_ref()?.duration));
+        let unknown =
+            peer.and_then(|peer| Some(peer.changed.max(since) + peer.lease.as_ref()?.duration));
         known.chain(unknown).max().unwrap_or_default()
     }
 

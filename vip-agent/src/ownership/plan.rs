@@ -56,15 +56,26 @@ impl Machine {
 
     /// Rows of an object that can be claimed: by what is known of the Leases when `judged` they
     /// were read after the object, else rows for which it is worth reading them.
-    pub(super) fn claimable(&mut self, index: usize, judged: bool, now: BootTime) -> BTreeSet<RowKey> {
+    pub(super) fn claimable(
+        &mut self,
+        index: usize,
+        judged: bool,
+        now: BootTime,
+    ) -> BTreeSet<RowKey> {
         let (Some(claims), Some(own)) = (self.objects[index].seen(), &self.session.id) else {
             return BTreeSet::new();
         };
         let since = self.session.confirmed_since;
         let free_at = self.free_at(claims, since, if judged { BootTime::NEVER } else { now });
-        let buckets = self.config.layout.buckets_of(claims.index).map(RowKey::Bucket);
+        let buckets = self
+            .config
+            .layout
+            .buckets_of(claims.index)
+            .map(RowKey::Bucket);
         let rows = claims.rows.iter().map(|(key, row)| (*key, Some(row)));
-        let free = buckets.filter(|key| !claims.rows.contains_key(key)).map(|key| (key, None));
+        let free = buckets
+            .filter(|key| !claims.rows.contains_key(key))
+            .map(|key| (key, None));
         let mut at: BTreeMap<RowKey, BootTime> = BTreeMap::new();
         for (key, row) in rows.chain(free) {
             let from = match row {
@@ -93,13 +104,19 @@ impl Machine {
     /// When the free rows of an object may be claimed (rule 5): every Lease names the object, or
     /// is dead.
     fn free_at(&self, claims: &Claims, since: BootTime, unsure: BootTime) -> BootTime {
-        let others = self.peers.leases().filter(|lease| lease.node != self.config.node);
+        let others = self
+            .peers
+            .leases()
+            .filter(|lease| lease.node != self.config.node);
         let unread = others.filter(|lease| !lease.claims_read.contains(&claims.uid));
         let living = unread.map(|lease| match lease.holder {
             Some(_) => BootTime::NEVER,
             None => self.peers.all_dead_at(&lease.node, since, unsure),
         });
-        let vanished = self.peers.vanished().filter(|node| **node != self.config.node);
+        let vanished = self
+            .peers
+            .vanished()
+            .filter(|node| **node != self.config.node);
         let vanished = vanished.map(|node| self.peers.all_dead_at(node, since, unsure));
         living.chain(vanished).max().unwrap_or_default()
     }
@@ -148,7 +165,9 @@ impl Machine {
             });
             let bucket = RowKey::Bucket(bucket);
             let settled = ours && !object.is_gained(bucket) && !self.is_claiming(bucket);
-            if settled && let Some(heir) = self.heir(RowKey::Address(vip), claims, &mut holdings, now) {
+            if settled
+                && let Some(heir) = self.heir(RowKey::Address(vip), claims, &mut holdings, now)
+            {
                 put.rows.insert(RowKey::Address(vip), Row::of(heir));
                 carved.push(vip);
             }
@@ -222,7 +241,8 @@ impl Machine {
                 && candidates.is_none_or(|nodes| nodes.contains(&lease.node))
         });
         let rows = |session: &SessionId| holdings.get(session).copied().unwrap_or(0);
-        let (_, heir, _) = heirs.min_by_key(|(lease, session, _)| (lease.serves.readiness, rows(session)))?;
+        let (_, heir, _) =
+            heirs.min_by_key(|(lease, session, _)| (lease.serves.readiness, rows(session)))?;
         *holdings.entry(heir.clone()).or_default() += 1;
         Some(heir.clone())
     }

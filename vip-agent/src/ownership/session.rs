@@ -208,7 +208,9 @@ impl Machine {
         self.session.renew_at = now + timing.renew();
         let lease = self.filled(lease, self.session.id.clone(), duration);
         let request = self.session_ask(Request::PutLease(lease), what, now);
-        self.session.renewals.retain(|_, (sent, hold)| *sent + *hold > now);
+        self.session
+            .renewals
+            .retain(|_, (sent, hold)| *sent + *hold > now);
         self.session.renewals.insert(request, (now, hold));
     }
 
@@ -226,7 +228,11 @@ impl Machine {
         lease.holder = holder;
         lease.duration = duration;
         lease.serves = self.offer();
-        lease.claims_read = self.objects.iter().filter_map(|object| object.uid().cloned()).collect();
+        lease.claims_read = self
+            .objects
+            .iter()
+            .filter_map(|object| object.uid().cloned())
+            .collect();
         lease
     }
 
@@ -296,7 +302,12 @@ impl Machine {
     }
 
     /// A watch shows this node's Lease, possibly an old state: whatever looks wrong is read.
-    pub(super) fn own_lease_watched(&mut self, lease: Option<&Lease>, of: &NodeName, now: BootTime) {
+    pub(super) fn own_lease_watched(
+        &mut self,
+        lease: Option<&Lease>,
+        of: &NodeName,
+        now: BootTime,
+    ) {
         let session = &mut self.session;
         let (Some(id), Some(known)) = (&session.id, &session.lease) else {
             return;
@@ -331,7 +342,8 @@ impl Machine {
         self.session.state = match (what, reply) {
             (_, Reply::Unknown) => State::Unread(now + self.dice.between(200, 600)),
             (What::Read, Reply::Lease(lease)) => {
-                self.peers.read(&self.config.node.clone(), lease.clone(), now);
+                self.peers
+                    .read(&self.config.node.clone(), lease.clone(), now);
                 self.own_lease_read(lease, now);
                 State::Idle
             }
@@ -368,7 +380,8 @@ impl Machine {
         if let Some(id) = &self.session.id {
             let known = self.session.lease.as_ref();
             let ours = lease.as_ref().is_some_and(|lease| {
-                lease.holder.as_ref() == Some(id) && known.is_none_or(|known| known.uid == lease.uid)
+                lease.holder.as_ref() == Some(id)
+                    && known.is_none_or(|known| known.uid == lease.uid)
             });
             if ours {
                 self.session.renew_soon(now);
