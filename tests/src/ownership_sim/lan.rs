@@ -56,6 +56,7 @@ impl World {
     /// Who is alone hears it within a second.
     pub(super) fn lan_moved(&mut self) {
         self.lan_changed = self.at;
+        self.stirred = true;
         for node in 0..self.nodes.len() {
             let segment = self.nodes[node].segment;
             // The gateway is in segment 0.

@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) chaos: Chaos,
     pub(super) observer: Observer,
     pub(super) lan_changed: u64,
+    /// Somebody may answer who did not before.
+    pub(super) stirred: bool,
     pub(super) all_vips: [IpAddr; 3],
     pub(super) vips: Vips,
     timing: Timing,
@@ -116,6 +118,7 @@ impl World {
             chaos,
             observer: Observer::default(),
             lan_changed: 0,
+            stirred: false,
             vips: all_vips.into_iter().map(|vip| (vip, None)).collect(),
             all_vips,
             timing: match dice.one_in(4) {
@@ -209,7 +212,14 @@ impl World {
                 node,
                 process,
                 event,
-            } if self.nodes[node].process == process => self.told(node, event),
+            } if self.nodes[node].process == process => {
+                // What is heard last is how it is.
+                let event = match event {
+                    Event::Deaf(_) => Event::Deaf(self.nodes[node].deaf),
+                    event => event,
+                };
+                self.told(node, event);
+            }
             Happening::Wake {
                 node,
                 process,
@@ -437,6 +447,7 @@ impl World {
                 confirmed,
                 epoch,
             } => {
+                self.stirred = true;
                 self.nodes[node].kernel.slot = LeaseSlot {
                     deadline_boot_ns: deadline.0,
                     confirmed_boot_ns: confirmed.0,
@@ -509,6 +520,7 @@ impl World {
             self.nodes[node].inbox.push_front(refused);
         } else {
             kernel.extend(deadline, confirmed);
+            self.stirred = true;
         }
     }
 

@@ -28,11 +28,11 @@ impl Machine {
 
     /// Holds nothing, is no candidate that is needed, and ranks behind enough others.
     pub(super) fn is_dispensable(&self, now: BootTime) -> bool {
-        if self.rows().next().is_some() || !self.is_quiet(now) {
+        if self.rows().next().is_some() {
             return false;
         }
         if self.serves.readiness == Readiness::Never {
-            return true;
+            return self.is_quiet(now);
         }
         let own = &self.config.node;
         let before = self.peers.living().filter(|(lease, session, until)| {
@@ -43,7 +43,9 @@ impl Machine {
             };
             lease.node != *own && now < *until && (lease.node < *own || holds())
         });
-        before.count() >= self.config.max_announcers && !self.is_needed_candidate(now)
+        before.count() >= self.config.max_announcers
+            && !self.is_needed_candidate(now)
+            && self.is_quiet(now)
     }
 
     /// An address row that this node could serve has too few other candidates with a session.

@@ -102,14 +102,9 @@ impl Object {
         self.gained.contains(&key)
     }
 
-    /// A VIP without a row of its own that the bucket row does not prove yet.
-    pub(super) fn has_unproven_vip(&self) -> bool {
-        let rows = self.seen().map(|claims| &claims.rows);
-        rows.is_some_and(|rows| {
-            self.carved
-                .iter()
-                .any(|vip| !rows.contains_key(&RowKey::Address(*vip)))
-        })
+    /// VIPs that have, or had, a row of their own.
+    pub(super) fn carved(&self) -> impl Iterator<Item = IpAddr> {
+        self.carved.iter().copied()
     }
 
     /// No row is held any more, whatever the object says.

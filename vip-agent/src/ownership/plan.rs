@@ -137,44 +137,55 @@ impl Machine {
         let object = &self.objects[index];
         let claims = object.seen()?;
         let own = self.session.id.as_ref()?;
-        let mut put = claims.clone();
-        put.version += 1;
-        let (mut rows, mut carved, mut unproven) = (Vec::new(), Vec::new(), false);
         let mut holdings = self.holdings();
-        for (key, row) in &claims.rows {
-            if row.session != *own {
-                continue;
-            }
+        let (mut changes, mut carved) = (BTreeMap::new(), Vec::new());
+        let by_bucket = |vip: &IpAddr| {
+            let bucket = RowKey::Bucket(self.config.layout.bucket(*vip));
+            claims
+                .rows
+                .get(&bucket)
+                .is_some_and(|row| row.session == *own)
+                && !claims.rows.contains_key(&RowKey::Address(*vip))
+        };
+        let mut unproven = object.carved().any(|vip| by_bucket(&vip));
+        for (key, _) in claims.rows.iter().filter(|(_, row)| row.session == *own) {
             unproven |= !object.is_proven(*key);
             // Whoever receives a row does not claim its VIPs, so they have been claimed.
             if object.is_gained(*key) || self.is_claiming(*key) {
                 continue;
             }
             if self.is_handed_back(*key, claims) {
-                put.rows.remove(key);
-                rows.push(*key);
+                changes.insert(*key, None);
             } else if let Some(heir) = self.heir(*key, claims, &mut holdings, now) {
-                put.rows.insert(*key, Row::of(heir));
-                rows.push(*key);
+                changes.insert(*key, Some(heir));
             }
         }
+        let rows: Vec<_> = changes.keys().copied().collect();
         for (vip, bucket) in self.vips_in(claims.index) {
-            let by_bucket = claims.deciding(vip, bucket);
-            let ours = by_bucket.is_some_and(|(key, row)| {
-                key == RowKey::Bucket(bucket) && row.session == *own && !rows.contains(&key)
-            });
             let bucket = RowKey::Bucket(bucket);
-            let settled = ours && !object.is_gained(bucket) && !self.is_claiming(bucket);
-            if settled
-                && let Some(heir) = self.heir(RowKey::Address(vip), claims, &mut holdings, now)
+            let address = RowKey::Address(vip);
+            let settled = !object.is_gained(bucket) && !self.is_claiming(bucket);
+            if by_bucket(&vip)
+                && settled
+                && !changes.contains_key(&bucket)
+                && let Some(heir) = self.heir(address, claims, &mut holdings, now)
             {
-                put.rows.insert(RowKey::Address(vip), Row::of(heir));
+                changes.insert(address, Some(heir));
                 carved.push(vip);
             }
-            unproven |= ours && object.has_unproven_vip();
         }
-        let write = unproven || !rows.is_empty() || !carved.is_empty();
-        write.then_some(Given {
+        if !unproven && changes.is_empty() {
+            return None;
+        }
+        let mut put = claims.clone();
+        put.version += 1;
+        for (key, heir) in changes {
+            match heir {
+                Some(heir) => put.rows.insert(key, Row::of(heir)),
+                None => put.rows.remove(&key),
+            };
+        }
+        Some(Given {
             object: put,
             rows,
             carved,
@@ -199,10 +210,13 @@ impl Machine {
 
     /// Rows by session, to find who has the fewest.
     fn holdings(&self) -> BTreeMap<SessionId, usize> {
-        let mut holdings = BTreeMap::new();
+        let mut holdings = BTreeMap::<SessionId, usize>::new();
         let objects = self.objects.iter().filter_map(|object| object.seen());
         for row in objects.flat_map(|claims| claims.rows.values()) {
-            *holdings.entry(row.session.clone()).or_default() += 1;
+            match holdings.get_mut(&row.session) {
+                Some(rows) => *rows += 1,
+                None => drop(holdings.insert(row.session.clone(), 1)),
+            }
         }
         holdings
     }
