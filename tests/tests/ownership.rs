@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use tests::ownership_sim::{self, Tally, Violation};
+use tests::ownership_sim::{self, Mutation, Tally, Violation};
 
 const SEEDS: u64 = 10_000;
 
@@ -69,4 +69,35 @@ fn ten_thousand_seeds_never_show_two_answerers_and_heal_to_exactly_one() {
         tally.continued,
     ];
     assert!(sometimes.iter().all(|times| *times > 100), "{tally:#?}");
+}
+
+/// Looks for seeds that show mutants, to be kept below.
+#[test]
+#[ignore = "a search, of minutes"]
+fn every_mutant_is_looked_for() {
+    let seeds = std::env::var("XVIP_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
+    let only = std::env::var("XVIP_MUTANT").unwrap_or_default();
+    let mutants = Mutation::ALL.map(|mutant| (mutant, format!("{mutant:?}")));
+    for (mutant, name) in mutants.iter().filter(|(_, name)| name.contains(&only)) {
+        let next = AtomicU64::new(1);
+        let found = Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for _ in 0..threads() {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Relaxed);
+                        if seed > seeds || found.lock().unwrap().len() > 1 {
+                            break;
+                        }
+                        if let Err(violation @ Violation::TwoAnswer { .. }) =
+                            ownership_sim::run(seed, Some(*mutant))
+                        {
+                            found.lock().unwrap().push((seed, violation.to_string()));
+                        }
+                    }
+                });
+            }
+        });
+        println!("{name}: {:?}", found.into_inner().unwrap());
+    }
 }

@@ -4,6 +4,7 @@ use vip_agent::ownership::{Event, Readiness};
 
 use super::{
     dice::Dice,
+    mutation::Mutation,
     world::{Happening, MILLISECOND, SECOND, World},
 };
 
@@ -43,6 +44,27 @@ const FAULTS: [Fault; 14] = [
     Fault::Vips,
 ];
 
+/// The weather in which a mutant shows soonest.
+fn weather(mutation: Mutation) -> &'static [Fault] {
+    use Fault::*;
+    match mutation {
+        Mutation::AnchoredAtTheAnswer => &[ApiSlow, ApiCut, Crash],
+        Mutation::RowsWithoutSession => &[Stop, ApiCut, LeaseEdited],
+        Mutation::LiveOnARead => &[ApiSlow, Readiness, Vips, WatchLag],
+        Mutation::LiveAfterRestart => &[ApiSlow, Readiness, Vips, Crash],
+        Mutation::EntriesRevived => &[LeaseEdited, Stop, ApiCut],
+        Mutation::EmptiedTakenAsRevoked => &[LeaseEdited, ApiCut, Stop],
+        Mutation::RecreatedTakenAsFree => &[ClaimsDeleted, ApiCut, WatchLag],
+        Mutation::LeasesReadFirst => &[ClaimsDeleted, ApiSlow, WatchLag, ApiCut],
+        Mutation::CarvedByAnother => &[WatchLag, ApiSlow],
+        Mutation::FencedAfterGiving => &[Readiness, Vips, ApiSlow, WatchLag],
+        Mutation::PassedDeadlineMoved
+        | Mutation::PassedDeadlineNotesNothing
+        | Mutation::LiftedWithoutClaim => &[Stop, ApiCut, ApiDown, LanCut],
+        _ => &FAULTS,
+    }
+}
+
 /// The weather of a seed.
 #[derive(Debug)]
 pub(super) struct Chaos {
@@ -59,9 +81,9 @@ pub(super) struct Chaos {
 }
 
 impl Chaos {
-    pub(super) fn new(dice: &mut Dice) -> Self {
+    pub(super) fn new(mutation: Option<Mutation>, dice: &mut Dice) -> Self {
         let kept = dice.between(2, 8) as usize;
-        let mut faults = FAULTS.to_vec();
+        let mut faults = mutation.map_or(&FAULTS[..], weather).to_vec();
         while faults.len() > kept {
             faults.swap_remove(dice.index(faults.len()));
         }

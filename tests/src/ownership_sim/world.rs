@@ -19,6 +19,7 @@ use super::{
     mutation::Mutation,
     node::Node,
     register::{Change, Register, Tally},
+    saboteur::Sabotage,
 };
 
 pub(super) const MILLISECOND: u64 = 1_000_000;
@@ -85,6 +86,7 @@ pub(super) struct World {
     pub(super) register: Register,
     pub(super) chaos: Chaos,
     pub(super) observer: Observer,
+    pub(super) sabotage: Sabotage,
     pub(super) lan_changed: u64,
     /// Somebody may answer who did not before.
     pub(super) stirred: bool,
@@ -106,7 +108,7 @@ impl World {
             .map(|vip| vip.parse().unwrap_or(IpAddr::V4([192, 0, 2, 3].into())));
         let millis = Duration::from_millis;
         let short = Timing::new(millis(2000), millis(600), millis(1600));
-        let chaos = Chaos::new(&mut dice);
+        let chaos = Chaos::new(mutation, &mut dice);
         Self {
             mutation,
             tells,
@@ -117,6 +119,7 @@ impl World {
             register: Register::default(),
             chaos,
             observer: Observer::default(),
+            sabotage: Sabotage::default(),
             lan_changed: 0,
             stirred: false,
             vips: all_vips.into_iter().map(|vip| (vip, None)).collect(),
@@ -175,6 +178,14 @@ impl World {
             }
         }
         Ok(self.register.tally)
+    }
+
+    /// L, renewal interval and H; nodes differ where it is about judging a Lease by one's own.
+    pub(super) fn timing_of(&self, node: usize) -> Timing {
+        match (self.mutation, node) {
+            (Some(Mutation::OwnDuration), 0) => Timing::default(),
+            _ => self.timing,
+        }
     }
 
     pub(super) fn happens_in(&mut self, delay: u64, happening: Happening) {
@@ -270,12 +281,13 @@ impl World {
         let config = Config {
             node: self.nodes[node].name.clone(),
             boot: self.nodes[node].boot,
-            timing: self.timing,
+            timing: self.timing_of(node),
             on_api_loss: self.on_api_loss,
             max_announcers: self.max_announcers,
             layout: self.layout,
             seed: u128::from(self.dice.next()) << 64 | u128::from(self.dice.next()),
         };
+        self.revive_rows(node);
         let left = self.nodes[node].left();
         self.register.tally.continued += u64::from(left.session.is_some());
         self.say(|| format!("node {node} starts: {left:?}"));
@@ -338,9 +350,8 @@ impl World {
     }
 
     fn arrives(&mut self, node: usize, process: u64, id: RequestId, request: Request) {
-        let name = self.nodes[node].name.clone();
         let shown = self.tells.then(|| format!("{request:?}"));
-        let reply = self.serve(node, &name, request);
+        let reply = self.serve(node, request);
         self.say(|| {
             format!(
                 "register: node {node} {} -> {reply:?}",
@@ -385,7 +396,11 @@ impl World {
                 continue;
             }
             let now = self.nodes[node].clock(self.at);
-            self.before_step(node, &event, now);
+            self.before_step(node);
+            self.act(node);
+            if let Event::Reply(..) = event {
+                self.after_reply(node);
+            }
             if let Some(machine) = &mut self.nodes[node].machine {
                 self.nodes[node].actions = machine.step(event, now).into();
             }
@@ -451,8 +466,11 @@ impl World {
                 self.nodes[node].kernel.slot = LeaseSlot {
                     deadline_boot_ns: deadline.0,
                     confirmed_boot_ns: confirmed.0,
-                    epoch,
+                    epoch: self.shown_epoch(epoch),
                 };
+                if deadline > now {
+                    self.inherit_rows(node);
+                }
             }
             Action::Remember { id, .. } => self.nodes[node].pinned = Some(id),
             Action::Live {
@@ -502,7 +520,7 @@ impl World {
     }
 
     fn extend(&mut self, node: usize, deadline: BootTime, confirmed: BootTime, now: BootTime) {
-        let (deadline, confirmed) = self.shown_times(node, deadline, confirmed, now);
+        let (deadline, confirmed) = self.shown_times(deadline, confirmed, now, node);
         let kernel = &mut self.nodes[node].kernel;
         let moves = confirmed.0 > kernel.slot.confirmed_boot_ns;
         let passed = kernel.is_passed(now);
