@@ -48,8 +48,8 @@ const FAULTS: [Fault; 14] = [
 fn weather(mutation: Mutation) -> &'static [Fault] {
     use Fault::*;
     match mutation {
-        Mutation::AnchoredAtTheAnswer => &[ApiSlow, ApiCut, Crash],
-        Mutation::RowsWithoutSession => &[Stop, ApiCut, LeaseEdited],
+        Mutation::AnchoredAtTheAnswer => &[ApiSlow, Crash, Stop, ApiSlow],
+        Mutation::RowsWithoutSession => &[Stop, WatchLag, LeaseEdited, ApiCut],
         Mutation::LiveOnARead => &[ApiSlow, Readiness, Vips, WatchLag],
         Mutation::LiveAfterRestart => &[ApiSlow, Readiness, Vips, Crash],
         Mutation::EntriesRevived => &[LeaseEdited, Stop, ApiCut],

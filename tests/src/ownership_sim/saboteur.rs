@@ -60,11 +60,15 @@ impl World {
             }
             Mutation::EmptiedTakenAsRevoked => match &lease.holder {
                 Some(holder) => drop(self.sabotage.holders.insert(place, holder.clone())),
-                None => lease.revoked = self.sabotage.holders.get(&place).cloned().or(lease.revoked),
+                None => {
+                    lease.revoked = self.sabotage.holders.get(&place).cloned().or(lease.revoked)
+                }
             },
             Mutation::RecreatedTakenAsFree if !is_own => {
                 let objects = self.register.claims.values();
-                lease.claims_read.extend(objects.map(|claims| claims.uid.clone()));
+                lease
+                    .claims_read
+                    .extend(objects.map(|claims| claims.uid.clone()));
             }
             _ => {}
         }
@@ -92,12 +96,16 @@ impl World {
     fn vips_of(&self, claims: &Claims) -> Vec<IpAddr> {
         let layout = self.layout;
         let vips = self.all_vips.into_iter();
-        vips.filter(|vip| layout.object(layout.bucket(*vip)) == claims.index).collect()
+        vips.filter(|vip| layout.object(layout.bucket(*vip)) == claims.index)
+            .collect()
     }
 
     /// A row that a read shows as ours is live, whatever happened to the write before.
     fn live_by_reading(&mut self, node: usize, claims: &Claims) {
-        let Some(session) = self.session_of(node).filter(|_| self.is(Mutation::LiveOnARead)) else {
+        let Some(session) = self
+            .session_of(node)
+            .filter(|_| self.is(Mutation::LiveOnARead))
+        else {
             return;
         };
         self.live_where(node, claims, |of| *of == session);
@@ -110,7 +118,9 @@ impl World {
             if row.is_some_and(|(_, row)| ours(&row.session)) {
                 self.stirred = true;
                 self.sabotage.by_reading.insert((node, vip));
-                self.nodes[node].kernel.live(vip, epoch, BootTime::default());
+                self.nodes[node]
+                    .kernel
+                    .live(vip, epoch, BootTime::default());
             }
         }
     }
@@ -129,12 +139,18 @@ impl World {
     pub(super) fn serve(&mut self, node: usize, request: Request) -> Reply {
         let name = self.nodes[node].name.clone();
         let reply = match (self.mutation, request) {
-            (Some(Mutation::ClaimWithoutRevoking), Request::PutLease(lease)) if lease.node != name => {
+            (Some(Mutation::ClaimWithoutRevoking), Request::PutLease(lease))
+                if lease.node != name =>
+            {
                 let revoked = lease.revoked.iter();
-                self.sabotage.pretended.extend(revoked.map(|session| (node, session.clone())));
+                self.sabotage
+                    .pretended
+                    .extend(revoked.map(|session| (node, session.clone())));
                 Reply::Lease(Some(lease))
             }
-            (Some(Mutation::RetriedRevocation), Request::PutLease(mut lease)) if lease.node != name => {
+            (Some(Mutation::RetriedRevocation), Request::PutLease(mut lease))
+                if lease.node != name =>
+            {
                 if let Some(current) = self.register.leases.get(&lease.node) {
                     lease.resource_version = current.resource_version.clone();
                 }
@@ -160,7 +176,10 @@ impl World {
         match reply {
             Reply::Lease(Some(lease)) => Reply::Lease(Some(self.shown_lease(node, lease))),
             Reply::Leases(leases) => Reply::Leases(
-                leases.into_iter().map(|lease| self.shown_lease(node, lease)).collect(),
+                leases
+                    .into_iter()
+                    .map(|lease| self.shown_lease(node, lease))
+                    .collect(),
             ),
             Reply::Claims(Some(claims)) => {
                 self.live_by_reading(node, &claims);
@@ -186,9 +205,17 @@ impl World {
         match self.mutation {
             Some(Mutation::CarvedByAnother) if self.dice.one_in(200) => self.carve(node),
             Some(Mutation::LivingRowOverwritten) if self.dice.one_in(200) => {
-                let others = self.register.leases.values().filter_map(|lease| lease.holder.clone());
-                let others: Vec<_> = others.filter(|other| other.node != self.nodes[node].name).collect();
-                self.sabotage.pretended.extend(others.into_iter().map(|session| (node, session)));
+                let others = self
+                    .register
+                    .leases
+                    .values()
+                    .filter_map(|lease| lease.holder.clone());
+                let others: Vec<_> = others
+                    .filter(|other| other.node != self.nodes[node].name)
+                    .collect();
+                self.sabotage
+                    .pretended
+                    .extend(others.into_iter().map(|session| (node, session)));
             }
             _ => {}
         }
@@ -235,7 +262,13 @@ impl World {
 
     pub(super) fn fence(&mut self, node: usize, vip: IpAddr) {
         let writes = |action: &Action| {
-            matches!(action, Action::Ask { request: Request::PutClaims(_), .. })
+            matches!(
+                action,
+                Action::Ask {
+                    request: Request::PutClaims(_),
+                    ..
+                }
+            )
         };
         if self.is(Mutation::FencedAfterGiving) && self.nodes[node].actions.iter().any(writes) {
             self.sabotage.put_off.entry(node).or_default().push(vip);

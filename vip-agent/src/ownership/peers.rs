@@ -1,6 +1,9 @@
 //! The Leases of all agents as observed, judged by this node's own clock alone.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     lease::{Lease, NodeName, Readiness, SessionId},
@@ -67,9 +70,12 @@ impl Peers {
 
     /// All Leases that there are, by a quorum read.
     pub(super) fn listed(&mut self, leases: Vec<Lease>, now: BootTime) {
-        let gone: Vec<_> = self
+        // Also nodes that only rows name.
+        let known = self
             .peers
             .keys()
+            .chain(self.sessions.keys().map(|session| &session.node));
+        let gone: BTreeSet<_> = known
             .filter(|node| !leases.iter().any(|lease| lease.node == **node))
             .cloned()
             .collect();
