@@ -22,10 +22,15 @@ pub use self::{check::Violation, mutation::Mutation, register::Tally};
 
 /// Runs a seed to its end.
 pub fn run(seed: u64, mutation: Option<Mutation>) -> Result<Tally, Violation> {
-    World::new(seed, mutation, false).run()
+    World::new(seed, mutation, mutation, false).run()
 }
 
-/// The same, telling everything that happens.
+/// Runs a seed in the weather of a mutant, with nothing broken.
+pub fn run_sound(seed: u64, weather: Mutation) -> Result<Tally, Violation> {
+    World::new(seed, Some(weather), None, false).run()
+}
+
+/// Runs a seed, telling everything that happens.
 pub fn trace(seed: u64, mutation: Option<Mutation>) -> Result<Tally, Violation> {
-    World::new(seed, mutation, true).run()
+    World::new(seed, mutation, mutation, true).run()
 }

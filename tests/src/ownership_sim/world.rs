@@ -99,7 +99,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, mutation: Option<Mutation>, tells: bool) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        weather: Option<Mutation>,
+        mutation: Option<Mutation>,
+        tells: bool,
+    ) -> Self {
         let mut dice = Dice::new(seed);
         let rates = [-10_000, -3_000, 0, 4_000, 10_000];
         let mut node = |name| Node::new(name, rates[dice.index(rates.len())]);
@@ -108,7 +113,7 @@ impl World {
             .map(|vip| vip.parse().unwrap_or(IpAddr::V4([192, 0, 2, 3].into())));
         let millis = Duration::from_millis;
         let short = Timing::new(millis(2000), millis(600), millis(1600));
-        let chaos = Chaos::new(mutation, &mut dice);
+        let chaos = Chaos::new(weather, &mut dice);
         Self {
             mutation,
             tells,

@@ -167,12 +167,9 @@ impl Machine {
         if self.due(read_at, now) {
             return self.read_object(index, now);
         }
-        let Some(claims) = self.objects[index].seen() else {
+        if self.objects[index].seen().is_none() {
             let new = Claims::empty(self.objects[index].index, self.config.layout);
             return self.write_object(index, Request::CreateClaims(new), now);
-        };
-        if !claims.is_understood(self.config.layout) {
-            return;
         }
         if let Some(given) = self.given(index, now) {
             for key in given.rows {

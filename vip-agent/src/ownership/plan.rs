@@ -65,6 +65,9 @@ impl Machine {
         let (Some(claims), Some(own)) = (self.objects[index].seen(), &self.session.id) else {
             return BTreeSet::new();
         };
+        if !claims.is_understood(self.config.layout) {
+            return BTreeSet::new();
+        }
         let since = self.session.confirmed_since;
         let free_at = self.free_at(claims, since, if judged { BootTime::NEVER } else { now });
         let buckets = self
@@ -136,6 +139,9 @@ impl Machine {
     pub(super) fn given(&self, index: usize, now: BootTime) -> Option<Given> {
         let object = &self.objects[index];
         let claims = object.seen()?;
+        if !claims.is_understood(self.config.layout) {
+            return None;
+        }
         let own = self.session.id.as_ref()?;
         let mut holdings = self.holdings();
         let (mut changes, mut carved) = (BTreeMap::new(), Vec::new());
