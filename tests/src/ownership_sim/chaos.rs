@@ -51,8 +51,8 @@ fn weather(mutation: Mutation) -> &'static [Fault] {
         Mutation::AnchoredAtTheAnswer => &[ApiSlow, Crash, Stop, ApiSlow],
         Mutation::RowsWithoutSession => &[Stop, WatchLag, LeaseEdited, ApiCut],
         Mutation::LiveOnARead => &[ApiSlow, Readiness, Vips, WatchLag],
-        Mutation::LiveAfterRestart => &[ApiSlow, Readiness, Vips, Crash],
-        Mutation::EntriesRevived => &[LeaseEdited, Stop, ApiCut],
+        Mutation::LiveAfterRestart => &[ApiSlow, Readiness, Crash, Crash],
+        Mutation::EntriesRevived => &[LeaseEdited, Crash, LeaseEdited],
         Mutation::EmptiedTakenAsRevoked => &[LeaseEdited, ApiCut, Stop],
         Mutation::RecreatedTakenAsFree => &[ClaimsDeleted, ApiCut, WatchLag],
         Mutation::LeasesReadFirst => &[ClaimsDeleted, ApiSlow, WatchLag, ApiCut],
@@ -60,7 +60,7 @@ fn weather(mutation: Mutation) -> &'static [Fault] {
         Mutation::FencedAfterGiving => &[Readiness, Vips, ApiSlow, WatchLag],
         Mutation::PassedDeadlineMoved
         | Mutation::PassedDeadlineNotesNothing
-        | Mutation::LiftedWithoutClaim => &[Stop, ApiCut, ApiDown, LanCut],
+        | Mutation::LiftedWithoutClaim => &[Stop, ApiCut, ApiDown, LanCut, Stop],
         _ => &FAULTS,
     }
 }

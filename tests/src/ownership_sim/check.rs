@@ -40,19 +40,19 @@ const PROBE: u64 = 1200 * MILLISECOND;
 /// Its kernel alone stops it where its agent does not run.
 const DEADLINE: u64 = 4100 * MILLISECOND;
 
-/// Since when two nodes answer for the same VIP.
+/// Since when two nodes that hear each other answer for the same VIP, and until when they may.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
-    since: BTreeMap<(IpAddr, usize, usize), u64>,
+    tolerated: BTreeMap<(IpAddr, usize, usize), u64>,
 }
 
 impl World {
     pub(super) fn observe(&mut self) -> Result<(), Violation> {
         let at = self.at;
-        if !std::mem::take(&mut self.stirred) && self.observer.since.is_empty() {
+        if !std::mem::take(&mut self.stirred) && self.observer.tolerated.is_empty() {
             return Ok(());
         }
-        let mut since = BTreeMap::new();
+        let mut tolerated = BTreeMap::new();
         for vip in self.all_vips {
             let answers: Vec<_> = (0..self.nodes.len())
                 .filter_map(|node| Some((node, self.nodes[node].answers(vip, at)?)))
@@ -63,7 +63,6 @@ impl World {
             for (place, (first, one)) in answers.iter().enumerate() {
                 for (second, other) in &answers[place + 1..] {
                     let key = (vip, *first, *second);
-                    let begun = *self.observer.since.get(&key).unwrap_or(&at);
                     let violation = |how| Violation::TwoAnswer {
                         at,
                         first: *first,
@@ -77,28 +76,27 @@ impl World {
                     if self.nodes[*first].segment != self.nodes[*second].segment {
                         continue;
                     }
-                    since.insert(key, begun);
-                    if at > begun + YIELD && at > self.tolerated_until(*first, *second) {
+                    let known = self.observer.tolerated.get(&key).copied();
+                    let until = known.unwrap_or_else(|| self.tolerated_until(*first, *second));
+                    tolerated.insert(key, until);
+                    if at > until {
                         return Err(violation("one unconfirmed"));
                     }
                 }
             }
         }
-        self.observer.since = since;
+        self.observer.tolerated = tolerated;
         Ok(())
     }
 
-    /// Until then two nodes that were cut off from each other may both answer.
+    /// Until when two nodes may both answer that begin to do so now: because the LAN healed, or
+    /// because one of them went live.
     fn tolerated_until(&self, first: usize, second: usize) -> u64 {
-        let healed = self.lan_changed;
-        let runs = |node: usize| {
-            let since = self.nodes[node].running_since;
-            since.is_some_and(|since| since <= healed)
-        };
+        let runs = |node: usize| self.nodes[node].is_running();
         match runs(first) && runs(second) {
-            _ if healed == 0 => 0,
-            true => healed + PROBE,
-            false => healed + DEADLINE + SECOND,
+            _ if self.at != self.lan_changed => self.at + YIELD,
+            true => self.at + PROBE,
+            false => self.at + DEADLINE + SECOND,
         }
     }
 

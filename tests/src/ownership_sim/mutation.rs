@@ -42,7 +42,7 @@ pub enum Mutation {
     PassedDeadlineMoved,
     /// A claim that meets a passed deadline leaves no note.
     PassedDeadlineNotesNothing,
-    /// A renewal lifts a passed deadline, or ends a yield, without a claim.
+    /// A renewal lifts a passed deadline, or ends a yield, without a claim; announcements are late.
     LiftedWithoutClaim,
 }
 

@@ -34,8 +34,6 @@ pub(super) struct Node {
     pub(super) segment: u64,
     pub(super) serves: Serves,
     pub(super) deaf: bool,
-    /// Since when a process runs without a stop.
-    pub(super) running_since: Option<u64>,
 }
 
 impl Node {
@@ -60,7 +58,6 @@ impl Node {
             segment: 0,
             serves: Serves::default(),
             deaf: false,
-            running_since: None,
         }
     }
 
@@ -100,7 +97,6 @@ impl Node {
         self.machine = Some(machine);
         self.actions = actions.into();
         self.paused = false;
-        self.running_since = Some(at);
     }
 
     /// The process is gone; the kernel goes on.
@@ -112,7 +108,6 @@ impl Node {
         self.inbox.clear();
         self.actions.clear();
         self.wake = None;
-        self.running_since = None;
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -191,13 +191,15 @@ impl World {
 
     /// A request is about to leave.
     pub(super) fn sent(&mut self, node: usize, request: &Request) {
-        match (self.mutation, request) {
-            (Some(Mutation::LeasesReadFirst), Request::ReadClaims(_)) => {
-                let leases = self.register.leases.values().cloned().collect();
-                self.sabotage.earlier.insert(node, leases);
-            }
-            _ => {}
+        if self.is(Mutation::LeasesReadFirst) && matches!(request, Request::ReadClaims(_)) {
+            let leases = self.register.leases.values().cloned().collect();
+            self.sabotage.earlier.insert(node, leases);
         }
+    }
+
+    /// Claims are sent, and announcements not late.
+    pub(super) fn claims(&self) -> bool {
+        !self.is(Mutation::LiftedWithoutClaim)
     }
 
     /// A node is about to take an event.

@@ -487,17 +487,19 @@ impl World {
                     .kernel
                     .live(address, epoch, yields_void_before);
                 // The announcement.
-                self.broadcast(node, address, true);
+                if self.claims() {
+                    self.broadcast(node, address, true);
+                }
             }
             Action::Fence(vip) => self.fence(node, vip),
-            Action::Claim(vips) => {
+            Action::Claim(vips) if self.claims() => {
                 for vip in vips {
                     self.broadcast(node, vip, true);
                 }
             }
             Action::Probe(vip) => self.broadcast(node, vip, false),
             Action::Ask { id, request, .. } => self.send(node, id, request),
-            Action::Unbind => {}
+            Action::Claim(_) | Action::Unbind => {}
             Action::Exit(exit) => {
                 self.register.tally.parked += u64::from(exit == vip_agent::ownership::Exit::Parked);
                 self.ends(node);
@@ -574,7 +576,6 @@ impl World {
     pub(super) fn pause(&mut self, node: usize, pause: u64) {
         self.say(|| format!("node {node} stops for {} ms", pause / MILLISECOND));
         self.nodes[node].paused = true;
-        self.nodes[node].running_since = None;
         let process = self.nodes[node].process;
         self.happens_in(pause, Happening::Resumes { node, process });
     }
@@ -583,7 +584,6 @@ impl World {
         if self.nodes[node].paused {
             self.say(|| format!("node {node} goes on"));
             self.nodes[node].paused = false;
-            self.nodes[node].running_since = Some(self.at);
             self.nodes[node].inbox.push_back(Event::Tick);
             self.work(node);
         }
