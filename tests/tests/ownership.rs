@@ -93,6 +93,7 @@ const KEPT: &[(Mutation, u64)] = &[
     (Mutation::RecreatedTakenAsFree, 6),
     (Mutation::CarvedByAnother, 166),
     (Mutation::FencedAfterGiving, 71),
+    (Mutation::PassedDeadlineMoved, 5457),
     (Mutation::LiftedWithoutClaim, 2),
 ];
 const TRIED: u64 = 500;
