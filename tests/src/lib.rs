@@ -12,5 +12,6 @@ pub mod lan;
 pub mod model;
 pub mod netns;
 pub mod observer;
+pub mod ownership_sim;
 pub mod test_run;
 pub mod wire;

@@ -13,6 +13,7 @@ pub mod frame;
 pub mod host;
 pub mod io;
 pub mod metrics;
+pub mod ownership;
 pub mod reconcile;
 pub mod status;
 pub mod trace;

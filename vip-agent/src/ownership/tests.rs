@@ -1,0 +1,250 @@
+//! Single steps of the machine. Its behaviour among others is the simulator's affair, in
+//! `tests/tests/ownership.rs`.
+
+use std::time::Duration;
+
+use super::*;
+
+const NODE: &str = "node-a";
+const BOOT: [u8; 16] = [1; 16];
+
+fn at(milliseconds: u64) -> BootTime {
+    BootTime(milliseconds * 1_000_000)
+}
+
+fn config() -> Config {
+    Config {
+        node: NODE.into(),
+        boot: BOOT,
+        timing: Timing::default(),
+        on_api_loss: OnApiLoss::Hold,
+        max_announcers: 8,
+        layout: Layout {
+            objects: 1,
+            buckets_each: 1,
+        },
+        seed: 7 << 64,
+    }
+}
+
+fn session(id: u128, boot: [u8; 16]) -> SessionId {
+    SessionId {
+        node: NODE.into(),
+        boot,
+        id: id.to_be_bytes(),
+    }
+}
+
+fn lease(holder: Option<SessionId>, resource_version: &str) -> Lease {
+    Lease {
+        node: NODE.into(),
+        uid: "lease".into(),
+        resource_version: resource_version.into(),
+        holder,
+        revoked: None,
+        claims_read: BTreeSet::new(),
+        serves: Serves::default(),
+        duration: Duration::from_secs(5),
+    }
+}
+
+/// The requests among actions.
+fn asked(actions: &[Action]) -> Vec<(RequestId, Request)> {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::Ask { id, request, .. } => Some((*id, request.clone())),
+        _ => None,
+    });
+    asked.collect()
+}
+
+/// A machine that continues a session, and what it asked for first.
+fn continued(deadline: BootTime, confirmed: BootTime) -> (Machine, Vec<Action>) {
+    let left = Left {
+        session: Some(session(9, BOOT)),
+        epoch: 3,
+        deadline,
+        confirmed,
+        live: BTreeSet::new(),
+    };
+    Machine::start(config(), left, at(10_000))
+}
+
+#[test]
+fn the_first_session_names_nobody_and_its_times_are_anchored_at_sending() {
+    let (mut machine, actions) = Machine::start(config(), Left::default(), at(0));
+    let (read, request) = asked(&actions)[0].clone();
+    assert_eq!(request, Request::ReadLease(NODE.into()));
+    let actions = machine.step(Event::Reply(read, Reply::Lease(None)), at(10));
+    let list = asked(&actions)[0].0;
+    let actions = machine.step(Event::Reply(list, Reply::Leases(Vec::new())), at(20));
+    let (create, request) = asked(&actions)[0].clone();
+    let Request::CreateLease(mut written) = request else {
+        panic!("{request:?}");
+    };
+    assert_eq!(written.revoked, None);
+    written.uid = "lease".into();
+    let actions = machine.step(Event::Reply(create, Reply::Lease(Some(written))), at(900));
+    let times = actions.iter().find_map(|action| match action {
+        Action::Slot {
+            deadline,
+            confirmed,
+            epoch,
+        } => Some((*deadline, *confirmed, *epoch)),
+        _ => None,
+    });
+    assert_eq!(times, Some((at(4020), at(4020), 2)));
+}
+
+#[test]
+fn a_parked_slot_is_lowered_before_anything_is_asked() {
+    let (_, actions) = continued(at(55_000), at(55_000));
+    let lowered = Action::Slot {
+        deadline: at(14_000),
+        confirmed: at(14_000),
+        epoch: 3,
+    };
+    assert_eq!(actions[0], lowered);
+}
+
+#[test]
+fn a_session_of_another_boot_is_not_continued() {
+    let left = Left {
+        session: Some(session(9, [2; 16])),
+        epoch: 3,
+        deadline: at(12_000),
+        confirmed: at(12_000),
+        live: ["192.0.2.1".parse().unwrap()].into(),
+    };
+    let (machine, actions) = Machine::start(config(), left, at(10_000));
+    assert_eq!(machine.session(), None);
+    let silent = Action::Slot {
+        deadline: at(0),
+        confirmed: at(0),
+        epoch: 4,
+    };
+    assert_eq!(actions[0], silent);
+}
+
+#[test]
+fn a_lease_read_without_our_session_silences_it_at_once_and_is_not_written() {
+    for found in [
+        None,
+        Some(lease(None, "5")),
+        Some(lease(Some(session(8, [2; 16])), "5")),
+    ] {
+        let (mut machine, actions) = continued(at(12_000), at(12_000));
+        let read = asked(&actions)[0].0;
+        let actions = machine.step(Event::Reply(read, Reply::Lease(found)), at(10_010));
+        let silent = Action::Slot {
+            deadline: at(0),
+            confirmed: at(0),
+            epoch: 4,
+        };
+        assert_eq!(actions[0], silent);
+        assert!(
+            asked(&actions)
+                .iter()
+                .all(|(_, request)| *request == Request::ListLeases)
+        );
+    }
+}
+
+#[test]
+fn a_late_success_counts_by_its_own_sending_time() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let read = asked(&actions)[0].0;
+    let own = lease(Some(session(9, BOOT)), "5");
+    let actions = machine.step(
+        Event::Reply(read, Reply::Lease(Some(own.clone()))),
+        at(10_010),
+    );
+    let put = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| matches!(request, Request::PutLease(_)));
+    let renewal = put.unwrap().0;
+    // Timed out, and the Lease is being read again.
+    let actions = machine.step(Event::Tick, at(11_010));
+    assert!(
+        matches!(asked(&actions)[0].1, Request::ReadLease(_)),
+        "{actions:?}"
+    );
+    let actions = machine.step(Event::Reply(renewal, Reply::Lease(Some(own))), at(11_500));
+    let extended = Action::Extend {
+        deadline: at(14_010),
+        confirmed: at(14_010),
+    };
+    assert!(actions.contains(&extended), "{actions:?}");
+}
+
+#[test]
+fn a_second_machine_of_the_same_name_refuses_to_start_when_the_first_goes_on() {
+    let other = session(8, [2; 16]);
+    let (mut machine, mut actions) = Machine::start(config(), Left::default(), at(0));
+    let mut now = 0;
+    for renewal in 1..10 {
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) => {
+                    Reply::Lease(Some(lease(Some(other.clone()), &renewal.to_string())))
+                }
+                Request::ListLeases => Reply::Leases(Vec::new()),
+                request => panic!("{request:?}"),
+            };
+            actions = machine.step(Event::Reply(id, reply), at(now));
+            if let [Action::Ask { .. }] = actions[..] {
+                let id = asked(&actions)[0].0;
+                let read = matches!(asked(&actions)[0].1, Request::ListLeases);
+                if read {
+                    actions = machine.step(Event::Reply(id, Reply::Leases(Vec::new())), at(now));
+                }
+            }
+            if actions.contains(&Action::Refuse(other.clone())) {
+                return;
+            }
+        }
+        now += 1500;
+        actions = machine.step(Event::Tick, at(now));
+    }
+    panic!("it never refused");
+}
+
+#[test]
+fn an_object_with_another_hash_is_left_alone() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let mut claims = Claims::empty(0, config().layout);
+    claims.hash = "siphash".to_owned();
+    claims.uid = "claims".into();
+    let (read, _) = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| *request == Request::ReadClaims(0))
+        .unwrap();
+    machine.step(Event::Reply(read, Reply::Claims(Some(claims))), at(10_010));
+    for tick in 0..100 {
+        let actions = machine.step(Event::Tick, at(10_020 + 19 * tick));
+        let writes = asked(&actions).into_iter();
+        let writes = writes.filter(|(_, r)| !matches!(r, Request::ReadLease(_)));
+        assert_eq!(writes.collect::<Vec<_>>(), Vec::new());
+    }
+}
+
+#[test]
+fn unknown_fields_of_an_object_survive_a_claim() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let mut claims = Claims::empty(0, config().layout);
+    claims.uid = "claims".into();
+    claims.unknown.insert("weight".to_owned(), 3.into());
+    let (read, _) = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| *request == Request::ReadClaims(0))
+        .unwrap();
+    let read = Event::Reply(read, Reply::Claims(Some(claims)));
+    let actions = machine.step(read, at(10_010));
+    let list = asked(&actions)[0].0;
+    let actions = machine.step(Event::Reply(list, Reply::Leases(Vec::new())), at(10_020));
+    let Some((_, Request::PutClaims(put))) = asked(&actions).pop() else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(put.version, 2);
+    assert_eq!(put.unknown.get("weight"), Some(&3.into()));
+    assert_eq!(put.rows[&RowKey::Bucket(0)].session, session(9, BOOT));
+}
