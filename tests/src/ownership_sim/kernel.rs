@@ -10,9 +10,9 @@ use vip_common::{
     },
     counter::{Family, Verdict},
     packet::Packet,
-    shape::Shape,
     standing::{Standing, standing},
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount},
+    trace::Decision,
     work::{Key, MacWords, Work},
 };
 
@@ -192,5 +192,5 @@ impl<'a> Tables<'a> for &'a Kernel {
 
     fn report(self, _: &Work, _: &MacWords, _: EventKind, _: bool, _: u64) {}
 
-    fn trace<P: Packet>(self, _: P, _: &Work, _: Verdict, _: Shape, _: u64) {}
+    fn trace<P: Packet>(self, _: P, _: Decision<'_>, _: u64) {}
 }
