@@ -63,7 +63,10 @@ fn config() -> String {
         .chain(ipv6)
         .map(|vip| format!("  - address: \"{vip}\"\n"))
         .collect();
-    format!("interfaces: [eth0]\nattach: tc\nlog: {{level: warn}}\nvips:\n{vips}")
+    // At the default rate the bursts of so many VIPs would take a minute.
+    format!(
+        "interfaces: [eth0]\nattach: tc\nannounceRate: 1000000\nlog: {{level: warn}}\nvips:\n{vips}"
+    )
 }
 
 /// User and system time so far (proc_pid_stat(5), fields 14 and 15).
