@@ -18,7 +18,7 @@ use crate::{
     event::{Fact, InterfaceFact, VipFact},
     frame::Sender,
     host::{FOR_EVER, Host, Link},
-    io::{datapath::DatapathError, memory},
+    io::datapath::DatapathError,
     reconcile::{self, BindPolicy, Plan},
     status::VipState,
 };
@@ -40,7 +40,6 @@ impl Driver {
             self.failed("program", error);
         }
         self.guard_interfaces(Pass::Inherited);
-        memory::give_back();
         self.rounds += 1;
         self.metrics.reconciled(began.elapsed());
     }

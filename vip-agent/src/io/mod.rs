@@ -3,7 +3,6 @@
 pub mod datapath;
 pub mod http;
 pub mod lock;
-pub mod memory;
 pub mod netlink;
 pub mod offload;
 pub mod packet_socket;
