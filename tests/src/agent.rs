@@ -7,7 +7,10 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,11 +21,12 @@ use nix::{
 };
 use serde_json::Value;
 use vip_agent::io::datapath::{DatapathError, Pins, Slots, Tables};
-use vip_common::abi::LAYOUT;
+use vip_common::abi::{LAYOUT, SLOT_NEVER};
 
 use crate::{
     lan::Lan,
     netns::{BedError, Peer, system},
+    process,
 };
 
 /// What most tests serve.
@@ -54,8 +58,8 @@ const HTTP: &str = "127.0.0.1:9470";
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A running agent with its configuration. Killed when dropped; what it pinned stays.
-pub struct Agent<'lan> {
-    node: &'lan Peer,
+pub struct Agent {
+    node: Arc<Peer>,
     process: Child,
     files: Files,
 }
@@ -101,12 +105,24 @@ pub fn binary() -> PathBuf {
     )
 }
 
+/// The capabilities that the agent is run with, as setpriv(1) names them.
+pub const CAPABILITIES: [&str; 3] = ["bpf", "net_admin", "net_raw"];
+
 /// A command inside the node, with the three capabilities and no other.
 fn confined(node: &Peer, arguments: &[&str]) -> Command {
-    let mut command = node.command("setpriv");
+    confined_to(node, &CAPABILITIES, arguments)
+}
+
+fn confined_to(node: &Peer, capabilities: &[&str], arguments: &[&str]) -> Command {
+    let bounds: String = capabilities.iter().map(|one| format!(",+{one}")).collect();
+    let mut command = Command::new("env");
+    // They are the test bed's, and the agent knows every name that begins so.
+    command.args(["-u", "XVIP_AGENT", "-u", "XVIP_OBJECT"]);
+    let setpriv = node.command("setpriv");
+    command.arg(setpriv.get_program()).args(setpriv.get_args());
     command
+        .arg(format!("--bounding-set=-all{bounds}"))
         .args([
-            "--bounding-set=-all,+bpf,+net_admin,+net_raw",
             "--inh-caps=-all",
             // Nothing stays when a test or the demo is killed.
             "--pdeathsig=KILL",
@@ -118,28 +134,42 @@ fn confined(node: &Peer, arguments: &[&str]) -> Command {
 
 /// Runs another subcommand inside the node, confined like the agent; ends it after 20 s.
 pub fn subcommand(node: &Peer, arguments: &[&str]) -> Result<Output, BedError> {
-    let confined = confined(node, arguments);
+    subcommand_with(node, &CAPABILITIES, arguments)
+}
+
+/// Runs a subcommand inside the node with these capabilities and no other; ends it after 20 s.
+pub fn subcommand_with(
+    node: &Peer,
+    capabilities: &[&str],
+    arguments: &[&str],
+) -> Result<Output, BedError> {
+    let confined = confined_to(node, capabilities, arguments);
     let mut bounded = Command::new("timeout");
     bounded.arg("20").arg(confined.get_program());
     bounded.args(confined.get_args());
     bounded.output().map_err(system("spawn"))
 }
 
-impl<'lan> Agent<'lan> {
+impl Agent {
     /// Starts it, and waits until it is ready.
-    pub fn start(lan: &'lan Lan, config: &str) -> Result<Self, BedError> {
+    pub fn start(lan: &Lan, config: &str) -> Result<Self, BedError> {
         let agent = Self::spawn(lan, config)?;
         agent.wait_ready()?;
         Ok(agent)
     }
 
     /// Starts it.
-    pub fn spawn(lan: &'lan Lan, config: &str) -> Result<Self, BedError> {
+    pub fn spawn(lan: &Lan, config: &str) -> Result<Self, BedError> {
+        Self::spawn_in(&lan.node, config)
+    }
+
+    /// Starts it on a node, which was made [`Peer::with_bpffs`].
+    pub fn spawn_in(node: &Arc<Peer>, config: &str) -> Result<Self, BedError> {
         let files = Files::new()?;
         fs::write(files.config(), config).map_err(system("write"))?;
-        let process = Self::process(&lan.node, &files)?;
+        let process = Self::process(node, &files)?;
         Ok(Self {
-            node: &lan.node,
+            node: Arc::clone(node),
             process,
             files,
         })
@@ -152,12 +182,12 @@ impl<'lan> Agent<'lan> {
             .open(files.log())
             .map_err(system("open the log"))?;
         let config = files.config();
-        confined(node, &["run", "--config", &config.to_string_lossy()])
+        let mut command = confined(node, &["run", "--config", &config.to_string_lossy()]);
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .map_err(system("spawn the agent"))
+            .stderr(log);
+        process::spawn(command).map_err(system("spawn the agent"))
     }
 
     /// Its process.
@@ -197,7 +227,7 @@ impl<'lan> Agent<'lan> {
 
     /// Starts another process where one has ended.
     pub fn respawn(&mut self) -> Result<(), BedError> {
-        self.process = Self::process(self.node, &self.files)?;
+        self.process = Self::process(&self.node, &self.files)?;
         Ok(())
     }
 
@@ -300,7 +330,7 @@ impl<'lan> Agent<'lan> {
     }
 }
 
-impl Drop for Agent<'_> {
+impl Drop for Agent {
     fn drop(&mut self) {
         // Either fails only when it is gone already.
         let _ = self.process.kill();
@@ -319,6 +349,16 @@ pub fn pins(node: &Peer) -> Pins {
 /// The maps of the node's agent.
 pub fn tables(node: &Peer) -> Result<Tables, DatapathError> {
     Tables::open(&pins(node))
+}
+
+/// Takes the right to answer from every VIP behind the agent's back; the addresses stay bound.
+pub fn fence(node: &Peer) -> Result<(), DatapathError> {
+    let mut tables = tables(node)?;
+    for (key, mut entry) in tables.vips.all()? {
+        entry.slot = SLOT_NEVER;
+        tables.vips.upsert(key, entry)?;
+    }
+    Ok(())
 }
 
 /// The lease slots of the node's agent.
@@ -355,15 +395,25 @@ pub fn names(node: &Peer, directory: &str) -> Vec<String> {
 /// Waits until `is_so`; the error tells `state`.
 pub fn until(
     what: &str,
+    is_so: impl FnMut() -> Result<bool, BedError>,
+    state: impl Fn() -> String,
+) -> Result<(), BedError> {
+    until_within(PATIENCE, what, is_so, state)
+}
+
+/// Waits until `is_so`, at most for `patience`; the error tells `state`.
+pub fn until_within(
+    patience: Duration,
+    what: &str,
     mut is_so: impl FnMut() -> Result<bool, BedError>,
     state: impl Fn() -> String,
 ) -> Result<(), BedError> {
     let started = Instant::now();
     while !is_so()? {
-        if started.elapsed() > PATIENCE {
+        if started.elapsed() > patience {
             return Err(BedError::Late {
                 what: what.to_owned(),
-                seconds: PATIENCE.as_secs(),
+                seconds: patience.as_secs(),
                 state: state(),
             });
         }

@@ -10,7 +10,10 @@
 //! The node's cables run XDP_PASS at the switch's end: without, what the node sends by XDP_TX is
 //! lost (a property of veth).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 use nix::net::if_::if_nametoindex;
 use vip_agent::{
@@ -32,7 +35,7 @@ pub const RIVAL_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x66]);
 /// Namespaces and cables; all gone when dropped.
 pub struct Lan {
     /// Where the agent runs.
-    pub node: Peer,
+    pub node: Arc<Peer>,
     /// Who asks.
     pub client: Peer,
     /// Who claims what is not its own.
@@ -46,7 +49,7 @@ impl Lan {
     /// With one cable between node and switch.
     pub fn new() -> Result<Self, BedError> {
         let lan = Self {
-            node: Peer::with_bpffs()?,
+            node: Arc::new(Peer::with_bpffs()?),
             client: Peer::new()?,
             rival: Peer::new()?,
             switch: Peer::new()?,

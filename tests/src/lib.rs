@@ -7,11 +7,16 @@
 
 pub mod agent;
 pub mod bench;
+pub mod cluster;
+pub mod fetches;
 pub mod golden;
+pub mod kubernetes;
 pub mod lan;
 pub mod model;
 pub mod netns;
 pub mod observer;
-pub mod ownership_sim;
+pub mod packages;
+pub mod process;
 pub mod test_run;
+pub mod timeline;
 pub mod wire;

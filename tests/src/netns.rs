@@ -45,6 +45,18 @@ pub enum BedError {
         /// What it said.
         stderr: String,
     },
+    /// A binary of Kubernetes is not there.
+    #[error("no {}; run `cargo xtask envtest` and set KUBEBUILDER_ASSETS as it says", .0.display())]
+    Assets(PathBuf),
+    /// Something that a cluster's nodes take is not there.
+    #[error("no {}; run `cargo xtask cluster` and set XVIP_CLUSTER as it says", .0.display())]
+    Parts(PathBuf),
+    /// Helm is not there.
+    #[error("no Helm at {:?}; run `cargo xtask envtest` and set XVIP_HELM as it says", .0.display())]
+    Helm(PathBuf),
+    /// The API server refused, or was not reached.
+    #[error("the API server: {0}")]
+    Api(Box<kube::Error>),
     /// Something did not come in time.
     #[error("still waiting for {what} after {seconds} s: {state}")]
     Late {
@@ -102,36 +114,56 @@ impl Drop for NetNs {
 #[derive(Debug)]
 pub struct Peer {
     keeper: Child,
-    has_bpffs: bool,
+    own: Own,
+}
+
+/// What a [`Peer`] has for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Own {
+    Network,
+    /// Also its mounts.
+    Mounts,
+    /// Also its processes, host name and IPC: the keeper is the first process, and all end with it.
+    Machine,
 }
 
 impl Peer {
     /// Makes it; the thread stays where it is.
     pub fn new() -> Result<Self, BedError> {
-        Self::make(false)
+        Self::make(Own::Network, "true")
     }
 
     /// Makes one with mounts of its own, and there a BPF file system of its own: what is pinned
     /// outlives every process but the keeper.
     pub fn with_bpffs() -> Result<Self, BedError> {
-        Self::make(true)
+        Self::make(Own::Mounts, "mount -t bpf bpf /sys/fs/bpf")
     }
 
-    fn make(has_bpffs: bool) -> Result<Self, BedError> {
+    /// Makes one that is like a machine of its own, once the shell command `boot` is through inside.
+    pub fn machine(boot: &str) -> Result<Self, BedError> {
+        Self::make(Own::Machine, boot)
+    }
+
+    fn make(own: Own, boot: &str) -> Result<Self, BedError> {
+        let unshared: &[&str] = match own {
+            Own::Network => &["--net"],
+            Own::Mounts => &["--net", "--mount"],
+            Own::Machine => &[
+                "--net",
+                "--mount",
+                "--uts",
+                "--ipc",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ],
+        };
         // It says when it is inside, and ends at the end of its input, whatever becomes of us.
-        let inside = match has_bpffs {
-            true => {
-                "mount -t bpf bpf /sys/fs/bpf && ip link set lo up && echo inside && read forever"
-            }
-            false => "ip link set lo up && echo inside && read forever",
-        };
-        let unshared: &[&str] = match has_bpffs {
-            true => &["--net", "--mount"],
-            false => &["--net"],
-        };
+        let inside = format!("{boot} && ip link set lo up && echo inside && read forever");
         let mut keeper = Command::new("unshare")
             .args(unshared)
-            .args(["sh", "-c", inside])
+            .args(["sh", "-c", &inside])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -140,7 +172,7 @@ impl Peer {
         if let Some(said) = keeper.stdout.as_mut() {
             said.read_exact(&mut word).map_err(system("unshare"))?;
         }
-        Ok(Self { keeper, has_bpffs })
+        Ok(Self { keeper, own })
     }
 
     /// A process inside, for `ip link set DEV netns PID`.
@@ -156,9 +188,19 @@ impl Peer {
     /// A command inside, to be started by the caller.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.pid()));
-        if self.has_bpffs {
-            command.arg(format!("--mount=/proc/{}/ns/mnt", self.pid()));
+        let entered: &[&str] = match self.own {
+            Own::Network => &["net"],
+            Own::Mounts => &["net", "mnt"],
+            Own::Machine => &["net", "mnt", "uts", "ipc", "pid_for_children"],
+        };
+        for namespace in entered {
+            let option = match *namespace {
+                "mnt" => "mount",
+                "pid_for_children" => "pid",
+                same => same,
+            };
+            let pid = self.pid();
+            command.arg(format!("--{option}=/proc/{pid}/ns/{namespace}"));
         }
         command.args(["--", program]);
         command
@@ -169,17 +211,23 @@ impl Peer {
         PathBuf::from(format!("/proc/{}/root{inside}", self.pid()))
     }
 
+    /// Its network namespace, for other threads.
+    pub fn namespace(&self) -> Result<Namespace, BedError> {
+        let path = format!("/proc/{}/ns/net", self.pid());
+        File::open(path)
+            .map(Namespace)
+            .map_err(system("open ns/net"))
+    }
+
     /// Runs `work` in a thread inside the network namespace. Sockets that it opens stay inside.
     pub fn enter<T: Send>(
         &self,
         work: impl FnOnce() -> Result<T, BedError> + Send,
     ) -> Result<T, BedError> {
-        let path = format!("/proc/{}/ns/net", self.pid());
-        let namespace = File::open(path).map_err(system("open ns/net"))?;
+        let namespace = self.namespace()?;
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
-                setns(namespace, CloneFlags::CLONE_NEWNET)
-                    .map_err(|errno| system("setns")(errno.into()))?;
+                namespace.enter()?;
                 work()
             });
             match inside.join() {
@@ -187,6 +235,18 @@ impl Peer {
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
+    }
+}
+
+/// A network namespace as an open file.
+#[derive(Debug)]
+pub struct Namespace(File);
+
+impl Namespace {
+    /// This thread is inside from now on, for good.
+    pub fn enter(&self) -> Result<(), BedError> {
+        setns(self.0.as_fd(), CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| system("setns")(errno.into()))
     }
 }
 
@@ -214,6 +274,11 @@ pub fn output_of(command: &mut Command) -> Result<String, BedError> {
     let output = command.output().map_err(system("spawn"))?;
     let text = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// For `map_err` of API calls.
+pub fn api(error: kube::Error) -> BedError {
+    BedError::Api(Box::new(error))
 }
 
 /// For `map_err` of system calls.

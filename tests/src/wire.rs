@@ -4,7 +4,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::{AsRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -51,6 +51,15 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// It claims an address before all: a gratuitous ARP (RFC 5227, 2.3, as request or reply), or
+    /// an NA to all nodes.
+    pub fn is_announcement(&self) -> bool {
+        match self.destination {
+            IpAddr::V4(_) => self.source == self.destination,
+            IpAddr::V6(group) => self.kind == Kind::Answer && group.is_multicast(),
+        }
+    }
+
     /// Reads a frame; `None` for all that is no ARP and no ND.
     pub fn of(frame: &[u8]) -> Option<Self> {
         let mac = |at: usize| Some(Mac(frame.get(at..at + 6)?.try_into().ok()?));
@@ -224,5 +233,27 @@ impl Wire {
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => Ok(None),
             Err(errno) => Err(system("recv")(errno.into())),
         }
+    }
+
+    /// When, and from whom, something with `about` as its sender was heard within `time`, but for
+    /// what `own` sent.
+    pub fn heard(
+        &self,
+        about: IpAddr,
+        own: Mac,
+        time: Duration,
+    ) -> Result<Vec<(Duration, Mac)>, BedError> {
+        let began = Instant::now();
+        let mut heard = Vec::new();
+        while began.elapsed() < time {
+            if let Some(frame) = self.receive()?
+                && let Some(seen) = Seen::of(&frame)
+                && seen.source == about
+                && seen.from != own
+            {
+                heard.push((began.elapsed(), seen.from));
+            }
+        }
+        Ok(heard)
     }
 }

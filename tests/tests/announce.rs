@@ -160,7 +160,7 @@ fn send(frames: &[Announcement]) -> Outcome {
 fn announced(form: Form) -> Announcement {
     let vip: IpAddr = match form {
         Form::Advertisement => VIP6.into(),
-        Form::Request | Form::Reply | Form::RequestFromVip => VIP4.into(),
+        Form::Request | Form::Reply | Form::RequestFromVip | Form::Ask | Form::Probe => VIP4.into(),
     };
     let ifindex = if_nametoindex("node").unwrap();
     let frame = frame::announcement(form, vip, &SENDER).unwrap();

@@ -5,13 +5,19 @@
     reason = "clippy sees only functions with #[test] as tests"
 )]
 
-use std::{thread, time::Duration};
+use std::{
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::{
     agent::{Agent, MODES, VIP4, VIP6, config, until},
-    lan::{Lan, NODE_MAC, SECOND_MAC},
+    lan::{CLIENT_MAC, Lan, NODE_MAC, SECOND_MAC},
     observer::{Observer, observe},
+    wire::{Seen, Wire},
 };
 use vip_agent::vip::Mac;
 
@@ -28,7 +34,7 @@ fn answered_by(lan: &Lan, mac: Mac) {
         .unwrap();
 }
 
-fn wait_on(agent: &Agent<'_>, interface: &str) {
+fn wait_on(agent: &Agent, interface: &str) {
     for vip in [VIP4, VIP6] {
         let row = || agent.vip(vip).unwrap_or_default();
         until(
@@ -217,6 +223,10 @@ fn an_interface_that_is_deleted_and_created_again_is_served_again() {
             .unwrap()
             .silent()
             .unwrap();
+        // It is gone once, not every second.
+        thread::sleep(Duration::from_millis(2200));
+        let told = agent.log().matches("reason=\"Detached\"").count();
+        assert!(told <= 1, "{}", agent.log());
         let pid = lan.node.pid();
         lan.switch
             .run(&format!(
@@ -299,4 +309,79 @@ fn where_the_kernel_takes_ipv6_away_ipv4_goes_on_and_ipv6_comes_back_with_it() {
             .complete(NODE_MAC)
             .unwrap();
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_carrier_that_goes_and_comes_between_two_looks_is_announced_again() {
+    let lan = Lan::new().unwrap();
+    let agent = Agent::start(&lan, &config("tc", "")).unwrap();
+    // Past the announcements of 8 s after the start: the next would come after 40 s.
+    thread::sleep(Duration::from_millis(8500));
+    let wire = Wire::open(&lan.client, "lan0", Duration::from_millis(10)).unwrap();
+    for vip in [VIP4, VIP6] {
+        let quiet = wire
+            .heard(vip.parse().unwrap(), CLIENT_MAC, Duration::from_millis(300))
+            .unwrap();
+        assert_eq!(quiet, [], "else this shows nothing");
+    }
+    lan.switch
+        .run("printf 'link set eth0 down\\nlink set eth0 up\\n' | ip -batch -")
+        .unwrap();
+    let began = Instant::now();
+    let mut missing: Vec<IpAddr> = [VIP4, VIP6].map(|vip| vip.parse().unwrap()).into();
+    while !missing.is_empty() {
+        if let Some(seen) = wire.receive().unwrap().and_then(|frame| Seen::of(&frame))
+            && seen.is_announcement()
+            && seen.from == NODE_MAC
+        {
+            missing.retain(|vip| *vip != seen.source);
+        }
+        let late = began.elapsed() > Duration::from_secs(5);
+        assert!(!late, "{missing:?} was not announced\n{}", agent.log());
+    }
+    let log = agent.log();
+    assert!(
+        log.contains("LinkBounced") || log.contains("LinkUp"),
+        "{log}"
+    );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_netlink_lost_while_the_agent_did_not_read_is_made_good_and_counted() {
+    let lan = Lan::new().unwrap();
+    let agent = Agent::start(&lan, &config("native", "")).unwrap();
+    agent.signal(Signal::SIGSTOP).unwrap();
+    let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
+    // More events than its socket holds (of an address and of its route, each time), and those
+    // that matter among the lost.
+    lan.node
+        .run(
+            "for i in $(seq 15000); do echo addr add 10.0.0.1/32 dev lo; \
+             echo addr del 10.0.0.1/32 dev lo; done | ip -batch -",
+        )
+        .unwrap();
+    lan.node
+        .run("ip addr del 192.0.2.100/32 dev eth0 && ip addr del 2001:db8::100/128 dev eth0")
+        .unwrap();
+    agent.signal(Signal::SIGCONT).unwrap();
+    until(
+        "the overrun to be counted",
+        || Ok(agent.metric("xvip_netlink_overruns_total", &[])? >= 1.0),
+        || agent.log(),
+    )
+    .unwrap();
+    agent.wait_log("NetlinkOverrun").unwrap();
+    until(
+        "both addresses to come back",
+        || {
+            let bound = lan.node.run("ip -o addr show dev eth0")?;
+            Ok(bound.contains(VIP4) && bound.contains(VIP6))
+        },
+        || agent.log(),
+    )
+    .unwrap();
+    // The programs need neither the agent nor the addresses to answer.
+    observer.finish().unwrap().complete(NODE_MAC).unwrap();
 }

@@ -109,6 +109,38 @@ fn the_first_place_is_taken_back_from_a_program_that_ends_the_chain() {
 
 #[test]
 #[ignore = "needs root"]
+fn who_comes_before_us_a_sixth_time_within_a_minute_stays_and_is_an_alarm() {
+    let lan = Lan::new().unwrap();
+    let agent = Agent::start(&lan, &config("tc", "")).unwrap();
+    let overtaken = || agent.metric("xvip_inconsistent", &["kind=\"overtaken\""]);
+    let come_first = || {
+        let place = AttachType::BPF_TCX_INGRESS;
+        lan.node.enter(|| end_chain("eth0", place)).unwrap()
+    };
+    let mut foreign = Vec::new();
+    for restores in 1..=5 {
+        foreign.push(come_first());
+        until(
+            "the place to be taken back",
+            || Ok(agent.log().matches("\"PositionRestored\"").count() == restores),
+            || agent.log(),
+        )
+        .unwrap();
+        assert_eq!(overtaken().unwrap(), 0.0);
+    }
+    let sixth = come_first();
+    let wait_alarm = |alarm| {
+        until("the alarm", || Ok(overtaken()? == alarm), || agent.log()).unwrap();
+    };
+    wait_alarm(1.0);
+    assert_eq!(agent.log().matches("\"PositionRestored\"").count(), 5);
+    drop(sixth);
+    wait_alarm(0.0);
+    answered(&lan);
+}
+
+#[test]
+#[ignore = "needs root"]
 fn programs_that_somebody_detaches_are_attached_again() {
     for mode in MODES {
         let lan = Lan::new().unwrap();

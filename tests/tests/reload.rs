@@ -8,10 +8,11 @@
 use std::{thread, time::Duration};
 
 use tests::{
-    agent::{Agent, MODES, VIP4, VIP6, config, config_of, link_ids, until},
+    agent::{self, Agent, MODES, VIP4, VIP6, config, config_of, link_ids, until},
     lan::{Lan, NODE_MAC, SECOND_MAC},
     observer::{Observer, observe},
 };
+use vip_common::abi::{VipEntry, VipKey};
 
 fn pause() {
     thread::sleep(Duration::from_millis(400));
@@ -90,11 +91,19 @@ fn a_reload_moves_the_programs_to_another_mode() {
     let lan = Lan::new().unwrap();
     let agent = Agent::start(&lan, &config("tc", "")).unwrap();
     let attach = || agent.status().unwrap()["interfaces"][0]["attach"].clone();
+    // Past the announcements of 8 s after the start: the next would come after 40 s.
+    thread::sleep(Duration::from_millis(8500));
     let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
+    pause();
+    let announced = || observer.look(|observed| observed.announcements.len());
     for mode in ["native", "tc"] {
+        let before = announced();
         agent.reload(&config(mode, "")).unwrap();
         until(mode, || Ok(attach() == mode), || agent.log()).unwrap();
         pause();
+        // Attaching makes some drivers reset the link: both VIPs are announced again, IPv4 in
+        // two forms.
+        assert!(announced() >= before + 3, "{}", agent.log());
     }
     observer.finish().unwrap().complete(NODE_MAC).unwrap();
 }
@@ -152,4 +161,50 @@ fn an_interface_that_a_reload_adds_gets_the_mode_that_is_asked_for() {
     until("native", || Ok(mode()? == "native"), || agent.log()).unwrap();
     let observed = observe(&lan, &[VIP4, VIP6], Duration::from_millis(300)).unwrap();
     observed.complete(NODE_MAC).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn entries_that_somebody_removes_or_writes_are_an_alarm_and_made_good() {
+    let lan = Lan::new().unwrap();
+    let agent = Agent::start(&lan, &config("native", "")).unwrap();
+    let index = lan.ifindex("eth0").unwrap();
+    let mut tables = agent::tables(&lan.node).unwrap();
+    let before = tables.vips.all().unwrap();
+    let missing = || agent.metric("xvip_inconsistent", &["kind=\"claimed_not_programmed\""]);
+    assert_eq!(missing().unwrap(), 0.0);
+
+    let removed = VipKey::new(VIP4.parse().unwrap(), index);
+    let entry = tables.vips.get(&removed).unwrap().unwrap();
+    tables.vips.remove(&removed).unwrap();
+    let foreign = VipKey::new("192.0.2.200".parse().unwrap(), index);
+    tables.vips.upsert(foreign, entry).unwrap();
+    let changed = VipKey::new(VIP6.parse().unwrap(), index);
+    let mut other = tables.vips.get(&changed).unwrap().unwrap();
+    other.mac = [2, 0, 0, 0, 0, 0x99];
+    tables.vips.upsert(changed, other).unwrap();
+    assert_eq!(missing().unwrap(), 1.0);
+
+    // SIGHUP looks at once, else it is done every minute.
+    agent.reload(&config("native", "")).unwrap();
+    agent
+        .wait_log("3 entries of VIPS were changed by somebody")
+        .unwrap();
+    let sorted = |mut entries: Vec<(VipKey, VipEntry)>| {
+        entries.sort_by_key(|(key, _)| (key.address, key.ifindex));
+        entries
+    };
+    until(
+        "the entries to be as before",
+        || Ok(sorted(tables.vips.all().unwrap()) == sorted(before.clone())),
+        || format!("{:?}\n{}", tables.vips.all(), agent.log()),
+    )
+    .unwrap();
+    assert_eq!(missing().unwrap(), 0.0);
+    let errors = agent.metric("xvip_reconcile_errors_total", &["reason=\"entries\""]);
+    assert_eq!(errors.unwrap(), 1.0);
+    observe(&lan, &[VIP4, VIP6], Duration::from_millis(200))
+        .unwrap()
+        .complete(NODE_MAC)
+        .unwrap();
 }

@@ -11,6 +11,7 @@ use tests::{
     agent::{self, Agent, MODES, PINS, VIP4, VIP6, config, config_of, until},
     lan::{CLIENT_MAC, Lan, NODE_MAC, RIVAL_MAC},
     observer::{Observer, observe},
+    wire::{Wire, arp_request, solicitation, unsolicited_advertisement},
 };
 
 /// What crashed kube-vip: a prefix for IPv6 alone, and an IPv4 address.
@@ -35,6 +36,63 @@ fn vips_of_both_families_are_answered_by_the_programs_and_not_by_the_stack() {
             assert_eq!(agent.frames("left").unwrap(), 0.0);
         }
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn generic_mode_answers_defends_survives_kill_and_fences_like_the_others() {
+    let lan = Lan::new().unwrap();
+    let mut agent = Agent::start(&lan, &config("generic", "")).unwrap();
+    assert_eq!(
+        agent.status().unwrap()["interfaces"][0]["attach"],
+        "generic"
+    );
+    let mode = ["interface=\"eth0\"", "mode=\"generic\""];
+    assert_eq!(agent.metric("xvip_attach_mode", &mode).unwrap(), 1.0);
+    let shown = lan.node.run("ip -d link show dev eth0").unwrap();
+    assert!(shown.contains("xdpgeneric"), "{shown}");
+    for vip in [VIP4, VIP6] {
+        lan.client.run(&format!("ping -c 1 -W 3 {vip}")).unwrap();
+    }
+
+    let before = agent.frames("answered").unwrap();
+    let observed = observe(&lan, &[VIP4, VIP6], Duration::from_millis(400)).unwrap();
+    observed.complete(NODE_MAC).unwrap();
+    let answered = agent.frames("answered").unwrap() - before;
+    assert_eq!(answered, observed.questions.len() as f64);
+
+    let rival = Wire::open(&lan.rival, "lan0", Duration::from_millis(10)).unwrap();
+    for claim in [
+        arp_request(RIVAL_MAC, VIP4.parse().unwrap(), VIP4.parse().unwrap()),
+        unsolicited_advertisement(RIVAL_MAC, VIP6.parse().unwrap()),
+    ] {
+        rival.send(&claim).unwrap();
+    }
+    until(
+        "both to be defended",
+        || Ok(agent.frames("defended")? == 2.0),
+        || agent.log(),
+    )
+    .unwrap();
+
+    let links = agent::link_ids(&lan.node).unwrap();
+    let observer = Observer::start(&lan, &[VIP4, VIP6]).unwrap();
+    agent.kill().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    agent.restart().unwrap();
+    observer.finish().unwrap().complete(NODE_MAC).unwrap();
+    assert_eq!(agent::link_ids(&lan.node).unwrap(), links);
+
+    agent::fence(&lan.node).unwrap();
+    let bound = lan.node.run("ip -o addr show dev eth0").unwrap();
+    assert!(bound.contains(VIP4) && bound.contains(VIP6), "still bound");
+    observe(&lan, &[VIP4, VIP6], Duration::from_millis(400))
+        .unwrap()
+        .silent()
+        .unwrap();
+    agent.terminate().unwrap();
+    let shown = lan.node.run("ip -d link show dev eth0").unwrap();
+    assert!(!shown.contains("xdp"), "{shown}");
 }
 
 #[test]
@@ -125,6 +183,25 @@ fn real_bpftool_prints_every_pinned_map_with_fields_by_name() {
     named("v1/VIP_COUNTERS", &["answers", "conflicts"]);
     named("SESSION", &["id", "boot_id", "epoch"]);
     drop(agent);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_address_that_somebody_binds_later_is_said_and_goes_on_being_answered() {
+    let lan = Lan::new().unwrap();
+    let agent = Agent::start(&lan, &config("tc", "")).unwrap();
+    agent.wait_state(VIP4, "answering").unwrap();
+    // In one step, so that the agent finds another's address in the place of its own.
+    lan.node
+        .run("printf 'addr del 192.0.2.100/32 dev eth0\\naddr add 192.0.2.100/24 dev eth0\\n' | ip -batch -")
+        .unwrap();
+    agent
+        .wait_log("somebody else has bound the address")
+        .unwrap();
+    let row = agent.vip(VIP4).unwrap();
+    assert_eq!(row["state"], "answering", "{row}");
+    let answered = observe(&lan, &[VIP4], Duration::from_millis(300)).unwrap();
+    answered.complete(NODE_MAC).unwrap();
 }
 
 #[test]
@@ -234,8 +311,6 @@ fn a_second_agent_is_refused_and_says_why() {
 #[ignore = "needs root"]
 fn a_flood_of_random_frames_leaves_the_programs_and_other_traffic_alone() {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
-    use tests::wire::{Wire, arp_request, solicitation, unsolicited_advertisement};
-
     for mode in MODES {
         let lan = Lan::new().unwrap();
         let agent = Agent::start(&lan, &config(mode, "")).unwrap();

@@ -178,6 +178,19 @@ pub fn cover(vip: Ipv6Addr, mac: Mac) -> BoundVip {
     host_prefix(Ipv6Addr::from(octets).into())
 }
 
+/// Whether it is a [`cover`].
+pub fn is_cover(net: BoundVip) -> bool {
+    matches!(net.addr(), IpAddr::V6(v6) if v6.octets().starts_with(&[0xfe, 0x80, b'x', b'v', b'i', b'p']))
+}
+
+/// Whether `net` is a [`cover`] of `vip`, on whichever link.
+pub fn covers(net: BoundVip, vip: IpAddr) -> bool {
+    let (IpAddr::V6(net_address), IpAddr::V6(vip)) = (net.addr(), vip) else {
+        return false;
+    };
+    is_cover(net) && net_address.octets()[13..] == vip.octets()[13..]
+}
+
 /// Compares what is desired with what is observed.
 pub fn plan(desired: &[Wanted], observed: &Host, adopt: &[Adopt]) -> BindingPlan {
     let mut plan = BindingPlan::default();

@@ -57,14 +57,13 @@ impl Placement {
 /// cannot take is refused only while it is not yet `taken`.
 pub fn place(
     config: &Config,
+    vips: &[VipSpec],
     host: &Host,
     guarded: impl Fn(IfIndex) -> bool,
     taken: &HashSet<IpAddr>,
 ) -> Vec<Placement> {
     let occupied = Occupied::of(host, config);
-    config
-        .vips
-        .iter()
+    vips.iter()
         .map(|spec| {
             let refused = Some(spec)
                 .filter(|spec| !taken.contains(&spec.address))
@@ -134,13 +133,23 @@ mod tests {
             vips: vec![VipSpec {
                 address: "192.0.2.100".parse().unwrap(),
                 interfaces: None,
+                prefix: None,
             }],
             ..Config::default()
         }
     }
 
+    fn placed(
+        config: &Config,
+        host: &Host,
+        guarded: impl Fn(IfIndex) -> bool,
+        taken: &HashSet<IpAddr>,
+    ) -> Vec<Placement> {
+        place(config, &config.vips, host, guarded, taken)
+    }
+
     fn lives_on(host: &Host, guarded: impl Fn(IfIndex) -> bool) -> Option<IfIndex> {
-        place(&config(), host, guarded, &HashSet::new())[0].ifindex()
+        placed(&config(), host, guarded, &HashSet::new())[0].ifindex()
     }
 
     #[test]
@@ -176,10 +185,10 @@ mod tests {
             preferred_lft: u32::MAX,
         };
         host.links.get_mut(&2).unwrap().addresses.push(own);
-        let placed = place(&config(), &host, |_| true, &HashSet::new());
+        let placed = self::placed(&config(), &host, |_| true, &HashSet::new());
         assert!(matches!(placed[0].home, Err(Homeless::Refused(_))));
         let taken = HashSet::from([placed[0].vip]);
-        let placed = place(&config(), &host, |_| true, &taken);
+        let placed = self::placed(&config(), &host, |_| true, &taken);
         assert_eq!(placed[0].ifindex(), Some(2));
     }
 }

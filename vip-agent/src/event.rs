@@ -2,9 +2,14 @@
 
 use std::{fmt, net::IpAddr};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tracing::{debug, error, info, warn};
 
-use crate::vip::{BoundVip, Mac};
+use crate::{
+    ownership::SessionId,
+    vip::{BoundVip, Mac},
+};
 
 /// Something that happened, and to what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +68,15 @@ pub enum VipFact {
         /// The rival.
         rival: Mac,
     },
+    /// Another node holds it, and nobody on the LAN answers for it.
+    Unanswered,
+    /// Another node holds it, and two hosts on the LAN answer for it.
+    AnsweredTwice {
+        /// One of them.
+        by: Mac,
+        /// The other.
+        and: Mac,
+    },
     /// Somebody removed the address, and it was bound again.
     Restored,
     /// The address is removed again and again: the next repair waits.
@@ -98,8 +112,14 @@ pub enum InterfaceFact {
     Up,
     /// It cannot carry traffic.
     Down,
+    /// It could not for a moment, and can again.
+    Bounced,
     /// It has another MAC address.
     MacChanged(Mac),
+    /// Neither gateway nor peers nor known neighbours reply to our questions.
+    Deaf,
+    /// Somebody replies again.
+    Hears,
 }
 
 /// What happens to the node.
@@ -122,10 +142,35 @@ pub enum NodeFact {
     EventsDropped(u64),
     /// Something of ours that no run needs any more was removed.
     Swept(String),
+    /// What is held is handed over: the process was asked to end.
+    Leaving,
+    /// This node has a session, until when it is not told.
+    SessionOpened(SessionId),
+    /// It has none any more, or another: everything that hung on it is fenced.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// It was given back, and not lost.
+        released: bool,
+    },
+    /// This node has the Lease of the control plane.
+    ControlPlaneTaken(SessionId),
+    /// It has it no more: the VIPs of the API server are fenced.
+    ControlPlaneEnded {
+        /// Under which session it had it.
+        session: SessionId,
+        /// It was given back, and not lost.
+        released: bool,
+    },
+    /// Whether this node's API server passes `/readyz`, which makes it a candidate.
+    ApiServerReady(bool),
 }
 
 /// How much a fact matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A step on the way.
     Debug,
@@ -179,6 +224,8 @@ impl Fact {
                 VipFact::Announcing => ("Announcing", Debug),
                 VipFact::Conflict { .. } => ("Conflict", Warning),
                 VipFact::Yielded { .. } => ("Yielded", Warning),
+                VipFact::Unanswered => ("Unanswered", Warning),
+                VipFact::AnsweredTwice { .. } => ("AnsweredTwice", Warning),
                 VipFact::Restored => ("AddressRestored", Warning),
                 VipFact::FlapLimited => ("FlapLimited", Error),
             },
@@ -193,7 +240,10 @@ impl Fact {
                 InterfaceFact::CheckFailed(_) => ("CheckFailed", Error),
                 InterfaceFact::Up => ("LinkUp", Info),
                 InterfaceFact::Down => ("LinkDown", Warning),
+                InterfaceFact::Bounced => ("LinkBounced", Warning),
                 InterfaceFact::MacChanged(_) => ("MacChanged", Warning),
+                InterfaceFact::Deaf => ("Deaf", Error),
+                InterfaceFact::Hears => ("Hears", Info),
             },
             Self::Node(what) => match what {
                 NodeFact::Reloaded => ("Reloaded", Info),
@@ -202,18 +252,41 @@ impl Fact {
                 NodeFact::NetlinkOverrun => ("NetlinkOverrun", Warning),
                 NodeFact::EventsDropped(_) => ("EventsDropped", Warning),
                 NodeFact::Swept(_) => ("Swept", Info),
+                NodeFact::Leaving => ("Leaving", Info),
+                NodeFact::SessionOpened(_) => ("SessionOpened", Info),
+                NodeFact::SessionEnded { released: true, .. } => ("SessionReleased", Info),
+                NodeFact::SessionEnded { .. } => ("SessionLost", Error),
+                NodeFact::ControlPlaneTaken(_) => ("ControlPlaneTaken", Info),
+                NodeFact::ControlPlaneEnded { released: true, .. } => {
+                    ("ControlPlaneReleased", Info)
+                }
+                NodeFact::ControlPlaneEnded { .. } => ("ControlPlaneLost", Error),
+                NodeFact::ApiServerReady(true) => ("ApiServerReady", Info),
+                NodeFact::ApiServerReady(false) => ("ApiServerFails", Warning),
             },
+        }
+    }
+
+    /// The VIP that it is about.
+    pub fn about_vip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Vip { vip, .. } => Some(*vip),
+            Self::Interface { .. } | Self::Node(_) => None,
+        }
+    }
+
+    /// The interface that it is about.
+    pub fn about_interface(&self) -> Option<&str> {
+        match self {
+            Self::Vip { interface, .. } | Self::Interface { interface, .. } => Some(interface),
+            Self::Node(_) => None,
         }
     }
 
     /// Writes one log line, with the fields `vip`, `interface` and `reason` where they apply.
     pub fn log(&self) {
-        let (vip, interface) = match self {
-            Self::Vip { vip, interface, .. } => (Some(vip), Some(interface.as_str())),
-            Self::Interface { interface, .. } => (None, Some(interface.as_str())),
-            Self::Node(_) => (None, None),
-        };
-        let vip = vip.map(tracing::field::display);
+        let interface = self.about_interface();
+        let vip = self.about_vip().map(tracing::field::display);
         let (reason, severity) = self.class();
         match severity {
             Severity::Debug => debug!(vip, interface, reason, "{self}"),
@@ -257,6 +330,10 @@ impl fmt::Display for VipFact {
             Self::Yielded { rival } => {
                 write!(f, "yielded to {rival}: ownership was not confirmed")
             }
+            Self::Unanswered => f.write_str("asked for as clients do: nobody answers"),
+            Self::AnsweredTwice { by, and } => {
+                write!(f, "asked for as clients do: {by} and {and} answer")
+            }
             Self::Restored => f.write_str("somebody removed the address: bound again"),
             Self::FlapLimited => {
                 f.write_str("the address is removed again and again: the next repair waits")
@@ -280,7 +357,10 @@ impl fmt::Display for InterfaceFact {
             Self::CheckFailed(error) => write!(f, "the check after attach failed: {error}"),
             Self::Up => f.write_str("link up"),
             Self::Down => f.write_str("link down"),
+            Self::Bounced => f.write_str("link down and up again: announcing anew"),
             Self::MacChanged(mac) => write!(f, "the MAC address is now {mac}"),
+            Self::Deaf => f.write_str("deaf: neither gateway nor peers nor neighbours reply"),
+            Self::Hears => f.write_str("the LAN replies again"),
         }
     }
 }
@@ -295,6 +375,35 @@ impl fmt::Display for NodeFact {
             Self::ReconcileFailed { part, error } => write!(f, "{part}: {error}"),
             Self::NetlinkOverrun => f.write_str("netlink messages were lost, reading all again"),
             Self::EventsDropped(count) => write!(f, "{count} events were lost"),
+            Self::SessionOpened(session) => write!(f, "session {session} opened"),
+            Self::SessionEnded {
+                session,
+                released: true,
+            } => write!(f, "session {session} given back"),
+            Self::SessionEnded { session, .. } => {
+                write!(f, "session {session} lost: everything is fenced")
+            }
+            Self::ControlPlaneTaken(session) => {
+                write!(f, "the control plane's Lease is held by session {session}")
+            }
+            Self::ControlPlaneEnded {
+                session,
+                released: true,
+            } => write!(
+                f,
+                "the control plane's Lease is given back by session {session}"
+            ),
+            Self::ControlPlaneEnded { session, .. } => {
+                write!(
+                    f,
+                    "the control plane's Lease is lost by session {session}: fenced"
+                )
+            }
+            Self::ApiServerReady(true) => f.write_str("this node's API server is ready"),
+            Self::ApiServerReady(false) => {
+                f.write_str("this node's API server is not ready: another node has to answer")
+            }
+            Self::Leaving => f.write_str("asked to end: handing over what is held"),
             Self::Swept(what) => write!(f, "removed {what}, a leftover of an earlier run"),
         }
     }

@@ -12,7 +12,10 @@ use pnet_packet::{
     ethernet::{EtherType, EtherTypes, EthernetPacket, MutableEthernetPacket},
     icmpv6::{
         Icmpv6Packet, Icmpv6Types, checksum,
-        ndp::{MutableNeighborAdvertPacket, NdpOption, NdpOptionTypes, NeighborAdvertFlags},
+        ndp::{
+            MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NdpOption, NdpOptionTypes,
+            NeighborAdvertFlags,
+        },
     },
     ip::IpNextHeaderProtocols,
     ipv6::MutableIpv6Packet,
@@ -24,6 +27,11 @@ use crate::vip::Mac;
 pub const ARP_BYTES: usize = 60;
 /// Bytes of an announcement by neighbour advertisement: Ethernet 14, IPv6 40, NA 24, option 8.
 pub const NA_BYTES: usize = 86;
+
+/// Bytes of a question of [`Form::Probe`] for IPv6: Ethernet 14, IPv6 40, NS 24.
+pub const NS_BYTES: usize = 78;
+/// Bytes of a question of [`Form::Ask`] for IPv6: with an option of 8.
+pub const ASK_BYTES: usize = NS_BYTES + 8;
 
 const ETHERNET_BYTES: usize = EthernetPacket::minimum_packet_size();
 const IPV6_BYTES: usize = 40;
@@ -54,6 +62,11 @@ pub enum Form {
     RequestFromVip,
     /// Unsolicited neighbour advertisement to all nodes (RFC 4861, 7.2.6).
     Advertisement,
+    /// A question that claims nothing: ARP probe (RFC 5227, 1.1), or neighbour solicitation from
+    /// the unspecified address (RFC 4862, 5.4.2).
+    Probe,
+    /// A question from the node's own address, see [`ask_ipv4`] and [`ask_ipv6`]; no announcement.
+    Ask,
 }
 
 /// The frame that announces `vip` by `form`; none where the form belongs to the other family,
@@ -68,6 +81,8 @@ pub fn announcement(form: Form, vip: IpAddr, sender: &Sender) -> Option<Bytes> {
         (Form::Advertisement, IpAddr::V6(vip)) => {
             Some(advertisement(vip, sender.mac, sender.router))
         }
+        (Form::Probe, IpAddr::V4(vip)) => Some(probe(vip, sender.mac)),
+        (Form::Probe, IpAddr::V6(vip)) => Some(solicitation(vip, sender.mac)),
         _ => None,
     }
 }
@@ -180,9 +195,150 @@ pub fn advertisement(vip: Ipv6Addr, mac: Mac, router: bool) -> Bytes {
     frame.freeze()
 }
 
+/// As [`gratuitous_request`], with nobody as sender, so that no cache learns from it:
+///
+/// ```text
+/// +-----------------+-----------+
+/// |       MAC       |  0.0.0.0  |              sender
+/// +-----------------+-----------+
+/// |        0        |    VIP    |              target
+/// +-----------------+-----------+
+/// ```
+pub fn probe(vip: Ipv4Addr, mac: Mac) -> Bytes {
+    arp(
+        ArpOperations::Request,
+        (mac, Ipv4Addr::UNSPECIFIED),
+        (MacAddr::zero().into(), vip),
+    )
+}
+
+/// Asks whether a host has `vip`, from nobody, so that the answer goes to all nodes:
+///
+/// ```text
+///  0                 6                12    14
+/// +-----------------+-----------------+-----+
+/// |33:33:ff:VV:VV:VV|       MAC       |86dd |  Ethernet
+/// +--+--------------+-----+--+--+-----+-----+
+/// |6 class 0, flow label 0| 24  |58|255|        IPv6
+/// +-----------------------+-----+--+---+
+/// |         ::         |ff02::1:ffVV:VVVV|      source, solicited-node group (RFC 4291, 2.7.1)
+/// +---+---+-----+------+-----------------+
+/// |135| 0 |cksum|  0   |                        NS without options (RFC 4861, 4.3)
+/// +---+---+-----+------+---+
+/// |          VIP           |                    target
+/// +------------------------+
+/// ```
+pub fn solicitation(vip: Ipv6Addr, mac: Mac) -> Bytes {
+    let (group, group_mac) = solicited_node(vip);
+    let destination = (group_mac, group);
+    solicit(vip, destination, (mac, Ipv6Addr::UNSPECIFIED), false)
+}
+
+/// Asks who has `target`, from the node's own address; of all, or of the station that had it
+/// last (`to`), as RFC 826 allows and RFC 1122, 2.3.2.1, calls a unicast poll:
+///
+/// ```text
+///  0                 6                12    14
+/// +-----------------+-----------------+-----+
+/// |ff:ff:.. or `to` |       MAC       |0806 |  Ethernet
+/// +-----+-----+--+--+-----+-----------+-----+
+/// |  1  |0800 | 6| 4|  1  |                    request
+/// +-----+-----+--+--+-----+-----+
+/// |       MAC       |    own    |              sender
+/// +-----------------+-----------+
+/// |        0        |  target   |              target
+/// +-----------------+-----------+
+/// ```
+pub fn ask_ipv4(target: Ipv4Addr, to: Option<Mac>, own: Ipv4Addr, mac: Mac) -> Bytes {
+    let to = to.map_or(MacAddr::broadcast(), MacAddr::from);
+    let unknown = (MacAddr::zero().into(), target);
+    arp_to(to, ArpOperations::Request, (mac, own), unknown)
+}
+
+/// Asks who has `target`, from the node's own address; of its solicited-node group, or of the
+/// station that had it last (`to`), as neighbour unreachability detection does (RFC 4861, 7.3):
+///
+/// ```text
+///  0                 6                12    14
+/// +-----------------+-----------------+-----+
+/// |33:33:ff.. / `to`|       MAC       |86dd |  Ethernet
+/// +--+--------------+-----+--+--+-----+-----+
+/// |6 class 0, flow label 0| 32  |58|255|        IPv6
+/// +-----------------------+-----+--+---+
+/// |        own         |group or target|        source, destination
+/// +---+---+-----+------+---------------+
+/// |135| 0 |cksum|  0   |                        NS (RFC 4861, 4.3)
+/// +---+---+-----+------+---+
+/// |         target         |                    target
+/// +---+---+----------------++
+/// | 1 | 1 |       MAC       |                   Source Link-Layer Address (RFC 4861, 4.6.1)
+/// +---+---+-----------------+
+/// ```
+pub fn ask_ipv6(target: Ipv6Addr, to: Option<Mac>, own: Ipv6Addr, mac: Mac) -> Bytes {
+    let destination = match to {
+        Some(to) => (to.into(), target),
+        None => {
+            let (group, group_mac) = solicited_node(target);
+            (group_mac, group)
+        }
+    };
+    solicit(target, destination, (mac, own), true)
+}
+
+/// The solicited-node group of an address (RFC 4291, 2.7.1) and its Ethernet group (RFC 2464, 7).
+fn solicited_node(address: Ipv6Addr) -> (Ipv6Addr, MacAddr) {
+    let [.., a, b, c] = address.octets();
+    let low = u16::from_be_bytes([b, c]);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), low);
+    (group, MacAddr::new(0x33, 0x33, 0xff, a, b, c))
+}
+
+fn solicit(
+    target: Ipv6Addr,
+    destination: (MacAddr, Ipv6Addr),
+    source: (Mac, Ipv6Addr),
+    with_option: bool,
+) -> Bytes {
+    let length = if with_option { ASK_BYTES } else { NS_BYTES };
+    let mut frame = BytesMut::zeroed(length);
+    ethernet(&mut frame, destination.0, source.0, EtherTypes::Ipv6);
+    let mut ip = sized(MutableIpv6Packet::new(&mut frame[ETHERNET_BYTES..]));
+    ip.set_version(6);
+    ip.set_payload_length((length - ETHERNET_BYTES - IPV6_BYTES) as u16);
+    ip.set_next_header(IpNextHeaderProtocols::Icmpv6);
+    ip.set_hop_limit(255);
+    ip.set_source(source.1);
+    ip.set_destination(destination.1);
+    let icmp = &mut frame[ETHERNET_BYTES + IPV6_BYTES..];
+    let mut ns = sized(MutableNeighborSolicitPacket::new(icmp));
+    ns.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+    ns.set_target_addr(target);
+    if with_option {
+        ns.set_options(&[NdpOption {
+            option_type: NdpOptionTypes::SourceLLAddr,
+            length: 1,
+            data: source.0.0.to_vec(),
+        }]);
+    }
+    let packet = sized(Icmpv6Packet::new(icmp));
+    let sum = checksum(&packet, &source.1, &destination.1);
+    let sum = if sum == 0 { 0xffff } else { sum };
+    sized(MutableNeighborSolicitPacket::new(icmp)).set_checksum(sum);
+    frame.freeze()
+}
+
 fn arp(operation: ArpOperation, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> Bytes {
+    arp_to(MacAddr::broadcast(), operation, sender, target)
+}
+
+fn arp_to(
+    destination: MacAddr,
+    operation: ArpOperation,
+    sender: (Mac, Ipv4Addr),
+    target: (Mac, Ipv4Addr),
+) -> Bytes {
     let mut frame = BytesMut::zeroed(ARP_BYTES);
-    ethernet(&mut frame, MacAddr::broadcast(), sender.0, EtherTypes::Arp);
+    ethernet(&mut frame, destination, sender.0, EtherTypes::Arp);
     let mut arp = sized(MutableArpPacket::new(&mut frame[ETHERNET_BYTES..]));
     arp.set_hardware_type(ArpHardwareTypes::Ethernet);
     arp.set_protocol_type(EtherTypes::Ipv4);
@@ -310,6 +466,56 @@ mod tests {
             }
             assert_eq!(sum, 0xffff, "{vip}");
         }
+    }
+
+    #[test]
+    fn a_probe_has_no_sender_address() {
+        let expected = padded(
+            "ffffffffffff 02005e005301 0806  0001 0800 06 04 0001
+             02005e005301 00000000  000000000000 c0000264",
+        );
+        assert_eq!(probe(VIP4, MAC), expected);
+    }
+
+    /// ff02 + 0001 + ff00 + 0100 + 0018 + 003a + 8700 + 2001 + 0db8 + 0100 = 2b50e, folded b510,
+    /// complement 4aef.
+    #[test]
+    fn a_solicitation_asks_the_group_from_nobody() {
+        let expected = hex("3333ff000100 02005e005301 86dd
+             60000000 0018 3a ff
+             00000000000000000000000000000000 ff0200000000000000000001ff000100
+             8700 4aef 00000000 20010db8000000000000000000000100");
+        assert_eq!(solicitation(VIP6, MAC), expected);
+    }
+
+    #[test]
+    fn a_question_from_the_own_address_goes_to_all_or_to_one() {
+        let own = Ipv4Addr::new(192, 0, 2, 5);
+        let body = "02005e005301 0806  0001 0800 06 04 0001
+             02005e005301 c0000205  000000000000 c0000264";
+        let to_all = padded(&format!("ffffffffffff {body}"));
+        assert_eq!(ask_ipv4(VIP4, None, own, MAC), to_all);
+        let to_one = padded(&format!("020000000007 {body}"));
+        let gateway = Mac([2, 0, 0, 0, 0, 7]);
+        assert_eq!(ask_ipv4(VIP4, Some(gateway), own, MAC), to_one);
+    }
+
+    /// To the group: fe80 + 0005 + ff02 + 0001 + ff00 + 0100 + 0020 + 003a + 8700 + 2001 + 0db8 +
+    /// 0100 + 0101 + 0200 + 5e00 + 5301 = 4679d, folded 67a1, complement 985e. To one, where the
+    /// destination adds 2001 + 0db8 + 0100 = 2eb9 in the place of ff02 + 0001 + ff00 + 0100 =
+    /// 1ff03: 29753, folded 9755, complement 68aa.
+    #[test]
+    fn a_solicitation_from_the_own_address_carries_its_mac() {
+        let own: Ipv6Addr = "fe80::5".parse().unwrap();
+        let source = "02005e005301 86dd 60000000 0020 3a ff fe800000000000000000000000000005";
+        let tail = "00000000 20010db8000000000000000000000100 0101 02005e005301";
+        let to_all =
+            format!("3333ff000100 {source} ff0200000000000000000001ff000100 8700 985e {tail}");
+        assert_eq!(ask_ipv6(VIP6, None, own, MAC), hex(&to_all));
+        let to_one =
+            format!("020000000007 {source} 20010db8000000000000000000000100 8700 68aa {tail}");
+        let gateway = Mac([2, 0, 0, 0, 0, 7]);
+        assert_eq!(ask_ipv6(VIP6, Some(gateway), own, MAC), hex(&to_one));
     }
 
     #[test]

@@ -62,6 +62,9 @@ pub struct Link {
     /// `IFF_RUNNING`: operational by RFC 2863. A carrier alone (`IFF_LOWER_UP`) comes before the
     /// queue of the device is in place, and frames sent in between are lost without an error.
     pub carrier: bool,
+    /// `IFLA_CARRIER_UP_COUNT`: how often the carrier came so far. A bounce between two looks
+    /// shows in it alone.
+    pub carrier_ups: u32,
     /// `IFF_NOARP`.
     pub noarp: bool,
     /// MTU in bytes.

@@ -1,6 +1,7 @@
-//! What has to change in the kernel: `plan(desired, claim, observed) -> Plan`.
+//! What has to change in the kernel: `plan(desired, rights, observed) -> Plan`.
 //!
-//! Gain: map entry, bind, entry live, announce. Loss: fence, unbind, remove the entry.
+//! Every VIP that an interface can carry is programmed. Gain: map entry, bind, entry live,
+//! announce. Loss: fence, unbind; when the VIP is gone, remove the entry.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,16 +15,9 @@ use crate::{
     counter_index::CounterIndices,
     desired::{Home, Placement},
     host::Host,
+    rights::{Claim, Rights},
+    vip::BoundVip,
 };
-
-/// By what right this node answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Slot of `LEASES`.
-    pub slot: u16,
-    /// Its epoch.
-    pub epoch: u64,
-}
 
 /// The entries of `VIPS`, as they were last written.
 pub type Programmed = HashMap<VipKey, VipEntry>;
@@ -34,7 +28,8 @@ pub struct Plan {
     /// Live entries that lose their right: to be pointed at the slot that is never live.
     pub fence: Vec<(VipKey, VipEntry)>,
     /// New entries: not live yet, unless the address is bound already. Such a one is answered by
-    /// the kernel's own stack until now, and would be silent in between.
+    /// the kernel's own stack until now, and would be silent in between. Also entries that stay
+    /// silent, and whose interface has another MAC address.
     pub program: Vec<(VipKey, VipEntry)>,
     /// Addresses.
     pub binding: BindingPlan,
@@ -52,6 +47,17 @@ impl Plan {
         self.places.get(key).copied()
     }
 
+    /// Leaves alone what is about other VIPs than these: of a plan that was made before all VIPs
+    /// are known.
+    pub fn confine(&mut self, vips: &HashSet<IpAddr>) {
+        self.fence.retain(|(key, _)| vips.contains(&key.ip()));
+        self.remove.retain(|key| vips.contains(&key.ip()));
+        // Of a cover it is not known whose it is.
+        let is_about = |net: BoundVip| vips.contains(&net.addr());
+        self.binding.remove.retain(|change| is_about(change.net));
+        (self.binding.refused).retain(|((_, net), _)| is_about(*net) || binding::is_cover(*net));
+    }
+
     /// Nothing is left to do.
     pub fn is_settled(&self) -> bool {
         self.fence.is_empty()
@@ -65,8 +71,9 @@ impl Plan {
 /// How VIPs are bound, and whose addresses are taken over.
 #[derive(Clone, Copy, Debug)]
 pub struct BindPolicy<'a> {
-    /// The VIP itself, or its multicast group alone.
-    pub kind: Kind,
+    /// The VIPs that this node holds: themselves, or their multicast groups alone. Of the others
+    /// it is always the groups, so that a successor hears questions from its first instant on.
+    pub held: Kind,
     /// After how many seconds the kernel removes an address that nobody refreshes.
     pub valid_lft: u32,
     /// See [`binding::plan`].
@@ -76,7 +83,7 @@ pub struct BindPolicy<'a> {
 /// Compares what is desired with what is programmed and bound.
 pub fn plan(
     desired: &[Placement],
-    claim: Claim,
+    rights: &Rights,
     policy: BindPolicy<'_>,
     programmed: &Programmed,
     host: &Host,
@@ -88,10 +95,10 @@ pub fn plan(
             .filter_map(|placed| Some((placed.vip, placed.home.as_ref().ok()?)))
     };
     let wanted: Vec<Wanted> = homes()
-        .map(|(_, home)| Wanted {
+        .map(|(vip, home)| Wanted {
             vip: home.net,
             ifindex: home.ifindex,
-            kind: policy.kind,
+            kind: rights.to(vip).map_or(Kind::Group, |_| policy.held),
             valid_lft: policy.valid_lft,
         })
         .collect();
@@ -116,9 +123,9 @@ pub fn plan(
     let mut target = Programmed::with_capacity(desired.len() * 2);
     for (vip, home) in homes() {
         let place = (home.ifindex, home.net);
-        let may_live = !hopeless.contains(&place);
+        let claim = rights.to(vip).filter(|_| !hopeless.contains(&place));
         let key = VipKey::new(vip, home.ifindex);
-        target.insert(key, entry(home, host, claim, may_live, counters.take(vip)));
+        target.insert(key, entry(home, host, claim, counters.take(vip)));
         target.insert(VipKey::new(vip, ANY_INTERFACE), VipEntry::default());
         plan.places.insert(key, place);
     }
@@ -147,6 +154,8 @@ pub fn plan(
         }
         if goal.slot != SLOT_NEVER && there != Some(&goal) {
             plan.complete.push((key, goal));
+        } else if there.is_some_and(|there| there.mac != goal.mac) {
+            plan.program.push((key, goal));
         }
     }
     // An interface without an entry of its own falls back to this one, which is never live.
@@ -164,17 +173,15 @@ fn cannot_be_served(refusal: &Refusal) -> bool {
     )
 }
 
-fn entry(home: &Home, host: &Host, claim: Claim, may_live: bool, counter: u32) -> VipEntry {
+fn entry(home: &Home, host: &Host, claim: Option<Claim>, counter: u32) -> VipEntry {
     let mac = host.links.get(&home.ifindex).and_then(|link| link.mac);
+    let claim = claim.filter(|_| mac.is_some()).unwrap_or_default();
     VipEntry {
         mac: mac.unwrap_or_default().0,
-        slot: if may_live && mac.is_some() {
-            claim.slot
-        } else {
-            SLOT_NEVER
-        },
+        slot: claim.slot,
         counter,
         epoch: claim.epoch,
+        yields_void_before_ns: claim.yields_void_before_ns,
         ..VipEntry::default()
     }
 }

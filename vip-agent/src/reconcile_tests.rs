@@ -1,8 +1,10 @@
 use vip_common::abi::SLOT_SESSION;
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::{
-    host::{Address, FOR_EVER, IFA_PROTO_XVIP, Link},
+    host::{Address, FOR_EVER, IFA_F_NODAD, IFA_F_NOPREFIXROUTE, IFA_PROTO_XVIP, Link},
     vip::{IfIndex, Mac},
 };
 
@@ -10,6 +12,7 @@ const VIP: &str = "192.0.2.100";
 const CLAIM: Claim = Claim {
     slot: SLOT_SESSION,
     epoch: 7,
+    yields_void_before_ns: 0,
 };
 
 fn host() -> Host {
@@ -44,13 +47,22 @@ fn at(vip: &str, ifindex: IfIndex) -> Placement {
 }
 
 fn planned(desired: &[Placement], programmed: &Programmed, host: &Host) -> Plan {
+    planned_by(&Rights::Everything(CLAIM), desired, programmed, host)
+}
+
+fn planned_by(
+    rights: &Rights,
+    desired: &[Placement],
+    programmed: &Programmed,
+    host: &Host,
+) -> Plan {
     let policy = BindPolicy {
-        kind: Kind::Bind,
+        held: Kind::Bind,
         valid_lft: FOR_EVER,
         adopt: &[],
     };
     let mut counters = CounterIndices::continuing(programmed);
-    plan(desired, CLAIM, policy, programmed, host, &mut counters)
+    plan(desired, rights, policy, programmed, host, &mut counters)
 }
 
 /// The maps and addresses after a plan was carried out.
@@ -71,10 +83,10 @@ fn carried_out(plan: &Plan, programmed: &Programmed, host: &Host) -> (Programmed
         link.addresses.push(Address {
             net: change.net,
             proto: IFA_PROTO_XVIP,
-            flags: 0,
+            flags: IFA_F_NODAD | IFA_F_NOPREFIXROUTE,
             label: None,
             valid_lft: FOR_EVER,
-            preferred_lft: FOR_EVER,
+            preferred_lft: 0,
         });
     }
     for change in &plan.binding.remove {
@@ -184,4 +196,56 @@ fn an_address_that_is_bound_already_is_not_silenced_while_it_is_taken_over() {
         .collect();
     // Its own interface first: until then the entry of all others would be taken.
     assert_eq!(slots, [(2, SLOT_SESSION), (ANY_INTERFACE, SLOT_NEVER)]);
+}
+
+#[test]
+fn a_vip_without_a_right_is_programmed_fenced_and_only_its_group_is_joined() {
+    let none = Rights::Granted(HashMap::new());
+    let (host, programmed) = (host(), Programmed::new());
+    let desired = [at(VIP, 2), at("2001:db8::100", 2)];
+    let plan = planned_by(&none, &desired, &programmed, &host);
+    let (programmed, host) = carried_out(&plan, &programmed, &host);
+    assert_eq!(programmed.len(), 4);
+    assert!(programmed.values().all(|entry| entry.slot == SLOT_NEVER));
+    let bound = &host.links[&2].addresses;
+    let mac = host.links[&2].mac.unwrap();
+    let cover = binding::cover("2001:db8::100".parse().unwrap(), mac);
+    assert_eq!(bound.iter().map(|a| a.net).collect::<Vec<_>>(), [cover]);
+    assert!(planned_by(&none, &desired, &programmed, &host).is_settled());
+}
+
+#[test]
+fn a_right_that_comes_binds_and_goes_live_and_one_that_goes_fences_and_unbinds() {
+    let none = Rights::Granted(HashMap::new());
+    let vip: std::net::IpAddr = VIP.parse().unwrap();
+    let some = Rights::Granted(HashMap::from([(vip, CLAIM)]));
+    let desired = [at(VIP, 2)];
+    let fenced = planned_by(&none, &desired, &Programmed::new(), &host());
+    let (programmed, host) = carried_out(&fenced, &Programmed::new(), &host());
+    let gain = planned_by(&some, &desired, &programmed, &host);
+    assert_eq!(gain.binding.add.len(), 1);
+    assert_eq!(gain.complete.len(), 1);
+    let (programmed, host) = carried_out(&gain, &programmed, &host);
+    let loss = planned_by(&none, &desired, &programmed, &host);
+    assert_eq!(loss.fence.len(), 1);
+    assert_eq!(loss.binding.remove.len(), 1);
+    assert!(loss.remove.is_empty(), "it stays known");
+}
+
+#[test]
+fn a_plan_made_before_all_vips_are_known_leaves_the_others_as_they_are() {
+    let desired = [at(VIP, 2), at("192.0.2.101", 2), at("2001:db8::100", 2)];
+    let first = planned(&desired, &Programmed::new(), &host());
+    let (programmed, host) = carried_out(&first, &Programmed::new(), &host());
+    let known: HashSet<IpAddr> = [VIP.parse().unwrap()].into();
+    let mut plan = planned(&[at(VIP, 2)], &programmed, &host);
+    assert!(!plan.is_settled());
+    plan.confine(&known);
+    assert!(plan.is_settled(), "{plan:?}");
+    // What is known is withdrawn all the same.
+    let none = Rights::Granted(HashMap::new());
+    let mut plan = planned_by(&none, &[at(VIP, 2)], &programmed, &host);
+    plan.confine(&known);
+    assert_eq!((plan.fence.len(), plan.binding.remove.len()), (1, 1));
+    assert!(plan.remove.is_empty());
 }

@@ -180,7 +180,7 @@ fn or_dash(value: Option<impl Into<String>>) -> String {
 }
 
 /// An age as kubectl prints it: its largest unit alone.
-fn age(since: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
         0..120 => format!("{seconds}s"),

@@ -5,14 +5,23 @@ use std::{env, fs, path::Path};
 use schemars::{Schema, schema_for};
 use vip_agent::{
     cli::{check, doctor},
+    convert::Conversion,
+    explain::Explanation,
+    history::Events,
     status::Status,
+    survey::{ClusterExplanation, ClusterStatus},
     trace::Decision,
 };
 
 #[test]
 fn every_document_has_the_schema_that_is_published() {
-    let documents: [(&str, Schema); 4] = [
+    let documents: [(&str, Schema); 9] = [
         ("check", schema_for!(check::Document)),
+        ("cluster-status", schema_for!(ClusterStatus)),
+        ("cluster-explain", schema_for!(ClusterExplanation)),
+        ("convert", schema_for!(Conversion)),
+        ("events", schema_for!(Events)),
+        ("explain", schema_for!(Explanation)),
         ("doctor", schema_for!(doctor::Diagnosis)),
         ("status", schema_for!(Status)),
         ("trace", schema_for!(Decision)),

@@ -15,6 +15,8 @@ pub const SLOT_NEVER: u16 = 0;
 pub const SLOT_SESSION: u16 = 1;
 /// Slot of the synthetic entries of the check after attach: always live.
 pub const SLOT_CHECK: u16 = 2;
+/// Slot of the Lease of the control plane.
+pub const SLOT_CONTROL_PLANE: u16 = 3;
 /// Number of lease slots.
 pub const LEASE_SLOTS: u32 = 16;
 /// A deadline that never passes.
@@ -146,12 +148,14 @@ pub struct HostMac {
 pub struct SessionRecord {
     /// The session that a restarted agent continues; zero: none.
     pub id: [u8; 16],
-    /// The boot that it belongs to.
+    /// The boot that both sessions belong to.
     pub boot_id: [u8; 16],
     /// Epoch of its entries.
     pub epoch: u64,
-    /// Zero.
-    pub reserved: [u64; 3],
+    /// The session of the control plane; zero: none.
+    pub control_plane_id: [u8; 16],
+    /// Epoch of its entries.
+    pub control_plane_epoch: u64,
 }
 
 /// Value of `VIP_COUNTERS` (per CPU).

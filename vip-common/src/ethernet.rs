@@ -47,7 +47,7 @@ pub fn read<P: Packet>(packet: P, work: &mut Work) -> Option<u16> {
         ether_type = work.tag[1];
         tags += 1;
     }
-    work.tags = tags as u8;
+    work.tags = (tags + packet.tags_beside()) as u8;
     work.l3_at = 14 + 4 * tags;
     Some(ether_type)
 }

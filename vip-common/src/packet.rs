@@ -34,6 +34,12 @@ pub trait Packet: Copy {
     /// Length of the whole frame in bytes, also of its parts that are not linear.
     fn length(self) -> u32;
 
+    /// VLAN tags that the frame carries beside its bytes.
+    #[inline(always)]
+    fn tags_beside(self) -> u32 {
+        0
+    }
+
     /// Copies `W` words from byte `at` on; false when the frame ends before.
     fn load<const W: usize>(self, at: u32, to: &mut [u16; W]) -> bool;
 

@@ -78,6 +78,12 @@ impl Packet for SkbFrame {
     }
 
     #[inline(always)]
+    fn tags_beside(self) -> u32 {
+        // SAFETY: as above.
+        unsafe { ((*self.0).vlan_present != 0) as u32 }
+    }
+
+    #[inline(always)]
     fn load<const W: usize>(self, at: u32, to: &mut [u16; W]) -> bool {
         let (to, length) = (to.as_mut_ptr().cast::<c_void>(), size_of_val(to) as u32);
         // SAFETY: the helper writes the whole of `to`, and nothing else.

@@ -15,6 +15,7 @@ use crate::{error::Error, workspace};
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
+/// Where the crates lie; some have another below them.
 const CRATES: [&str; 5] = ["vip-common", "vip-ebpf", "vip-agent", "xtask", "tests"];
 /// Lines from which a file deserves a second thought.
 const LONG: usize = 500;
@@ -121,9 +122,25 @@ mod tests {
         refused(pure, "extern crate aya;");
         refused(pure, "fn f() { log!(\"{}\", tokio::task::id()) }");
         refused("vip-agent/src/config/file.rs", "use ::tokio::fs;");
+        refused("vip-agent/ownership/src/session.rs", "use tokio::time;");
+        refused(
+            "vip-agent/ownership/src/lib.rs",
+            "use std::time::SystemTime;",
+        );
         accepted(
             pure,
             "use std::net::IpAddr; use crate::vip::Mac; mod tokio_free {}",
+        );
+    }
+
+    #[test]
+    fn only_the_api_types_know_kube_and_any_module_its_plain_data() {
+        accepted("vip-agent/src/api/vip.rs", "use kube::CustomResource;");
+        refused("vip-agent/src/api/vip.rs", "use tokio::sync::mpsc;");
+        refused("vip-agent/src/cluster/vip.rs", "use kube::CustomResource;");
+        accepted(
+            "vip-agent/src/cluster/vip.rs",
+            "use {crate::api::Vip, k8s_openapi::api::core::v1::Service};",
         );
     }
 
@@ -189,7 +206,11 @@ mod tests {
         refused("vip-ebpf/src/main.rs", "use vip_agent::vip;");
         refused("vip-agent/src/vip.rs", "use vip_ebpf::maps;");
         refused("xtask/src/bench.rs", "use vip_common::abi;");
+        refused("vip-agent/ownership/src/session.rs", "use vip_agent::vip;");
+        refused("tests/ownership-sim/src/world.rs", "use vip_agent::vip;");
+        refused("vip-agent/src/vip.rs", "use ownership_sim::run;");
         accepted("vip-ebpf/src/main.rs", "use vip_common::abi;");
+        accepted("vip-agent/src/vip.rs", "use vip_ownership::Machine;");
         accepted("tests/src/lib.rs", "use {vip_agent::vip, vip_common::abi};");
     }
 

@@ -105,7 +105,9 @@ fn build(toolchain: Toolchain, select: &[&str], made: &str) -> Result<PathBuf, E
     // Flags for the host's code say nothing here.
     cargo
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // bpf-linker takes bitcode, and makes one program of it.
+        .env("CARGO_PROFILE_RELEASE_LTO", "thin");
     cargo.args([
         "--",
         "-Clinker=bpf-linker",

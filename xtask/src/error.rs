@@ -38,6 +38,16 @@ pub(crate) enum Error {
     Hung(u64),
     #[error("the VM ended without a result")]
     NoResult,
+    #[error(
+        "no Go toolchain: Kubernetes and Helm are built from Go modules. Install Go 1.26 or newer, \
+         or name built binaries in KUBEBUILDER_ASSETS"
+    )]
+    NoGo,
+    #[error("KUBEBUILDER_ASSETS: {} lacks {}", assets.display(), missing.join(", "))]
+    Assets {
+        assets: PathBuf,
+        missing: Vec<&'static str>,
+    },
     #[error("something failed; see the summary")]
     Tests,
 }

@@ -3,15 +3,24 @@
 //! A new verb is a file with `Args` and `run`, its `mod` line, and its line in the list below.
 
 mod arch;
+mod archive;
 mod bench;
 mod build;
 mod build_ebpf;
 mod builtin_calls;
+mod cluster;
 mod command;
+mod complaints;
 mod demo;
+mod dist;
+mod envtest;
 mod error;
 mod golden;
+mod helm;
+mod image;
 mod load_object;
+mod manifests;
+mod platform;
 mod setup;
 mod tally;
 mod test;
@@ -45,6 +54,10 @@ macro_rules! verbs {
 verbs! {
     /// Build the one file to ship: target/release/vip-agent, eBPF object inside
     Build => build;
+    /// The agent as a container image of one static file, as an OCI archive
+    Image => image;
+    /// All that a release consists of, in one folder: binaries, image, chart, manifest, checksums
+    Dist => dist;
     /// Build target/bpf/xvip.o, look for calls of memory builtins, and load it with three capabilities
     BuildEbpf => build_ebpf;
     /// Everything: build, lints, architecture, unit and root tests, kernels in VMs
@@ -57,6 +70,12 @@ verbs! {
     Bench => bench;
     /// Compare the captures of every rule with what the programs do; --bless rewrites them
     Golden => golden;
+    /// Compare the generated parts of the chart and the flat manifest; --bless rewrites them
+    Manifests => manifests;
+    /// Kubernetes, etcd and Helm for the tests, built from Go modules once; --full for whole clusters
+    Envtest => envtest;
+    /// Runtime and images for the cluster of real nodes that tests start
+    Cluster => cluster;
     /// Refuse imports that break the layering of the crates and modules
     Arch => arch;
     #[command(hide = true)]

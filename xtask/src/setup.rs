@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Kernels,
     /// The arm64 kernel and the cross-built agent.
     Arm64,
+    /// What runs on the nodes of a cluster beside the runtime.
+    Cluster,
 }
 
 /// The linker that is proven with [`LLVM_PREFIX`].
@@ -50,6 +52,10 @@ impl Purpose {
                 "iputils-ping",
                 "ethtool",
                 "libcap2-bin",
+                "openssl",
+                "prometheus",
+                "curl",
+                "systemd",
             ],
             Self::Kernels => &["qemu-system-x86", "xz-utils", "libc6-dev"],
             Self::Arm64 => &[
@@ -59,6 +65,9 @@ impl Purpose {
                 "qemu-system-arm",
                 "ipxe-qemu",
             ],
+            // kube-proxy and the plugins of the pods' network call the first two, runc loads the
+            // third.
+            Self::Cluster => &["nftables", "iptables", "libseccomp2"],
         }
     }
 }

@@ -5,8 +5,11 @@
 use std::{process::Command, time::Instant};
 
 use crate::{
-    arch, build, command,
+    arch, build, cluster, command,
+    complaints::Complaints,
+    envtest::{self, Set},
     error::Error,
+    helm,
     setup::{self, Purpose},
     tally::Tally,
     test_kernels, workspace,
@@ -44,6 +47,21 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
             .args(["test", "--no-fail-fast"])
             .args(UNPRIVILEGED),
     );
+    let mut assets = None;
+    report.step("envtest", || {
+        assets = Some(envtest::ensure(Set::Full)?);
+        Ok(None)
+    });
+    let mut program = None;
+    report.step("helm", || {
+        program = Some(helm::ensure()?);
+        Ok(None)
+    });
+    let mut parts = None;
+    report.step("cluster parts", || {
+        parts = Some(cluster::ensure()?);
+        Ok(None)
+    });
     let mut root = command::cargo(None);
     root.args([
         "test",
@@ -55,6 +73,9 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     ])
     .env("XVIP_AGENT", workspace::agent())
     .env("XVIP_OBJECT", workspace::object());
+    root.envs(assets.map(|assets| (envtest::ASSETS, assets)));
+    root.envs(program.map(|program| (helm::HELM, program)));
+    root.envs(parts.map(|parts| (cluster::PARTS, parts)));
     report.tests("root tests", &mut root);
     for kernel in test_kernels::names() {
         report.step(&format!("kernel {kernel}"), || {
@@ -76,6 +97,7 @@ struct Outcome {
 #[derive(Default)]
 struct Report {
     outcomes: Vec<Outcome>,
+    complaints: Complaints,
 }
 
 impl Report {
@@ -95,7 +117,9 @@ impl Report {
         println!("\n== {step}");
         let started = Instant::now();
         let mut tally = Tally::default();
+        let complaints = &mut self.complaints;
         let result = command::watch(tests, |line| {
+            complaints.hear(line);
             if let Some(counted) = Tally::of_cargo(line) {
                 tally += counted;
             }
@@ -117,6 +141,7 @@ impl Report {
 
     /// The summary. A step that failed without a failed test counts as one.
     fn finish(self) -> Result<(), Error> {
+        print!("\n{}", self.complaints);
         println!("\n== summary");
         let mut total = Tally::default();
         for outcome in &self.outcomes {

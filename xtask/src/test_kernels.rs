@@ -13,8 +13,10 @@ mod package;
 use std::{fs, time::Instant};
 
 use crate::{
+    archive::Archive,
     build_ebpf,
     error::Error,
+    platform::Platform,
     setup::{self, Purpose},
     tally::Tally,
     workspace,
@@ -26,28 +28,12 @@ pub(crate) struct Args {
     only: Option<String>,
 }
 
-/// Processor of a VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Arch {
-    Amd64,
-    Arm64,
-}
-
-impl Arch {
-    /// As Debian calls it.
-    fn debian(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
 /// A kernel to test with: the newest package of a series.
 #[derive(Debug)]
 struct Kernel {
     name: &'static str,
-    arch: Arch,
+    /// Processor of the VM.
+    platform: Platform,
     /// Extended regular expression for `apt-cache search --names-only`.
     package: &'static str,
 }
@@ -55,22 +41,22 @@ struct Kernel {
 const KERNELS: [Kernel; 4] = [
     Kernel {
         name: "6.1-amd64",
-        arch: Arch::Amd64,
+        platform: Platform::Amd64,
         package: r"^linux-image-6\.1\.0-[0-9]+-cloud-amd64$",
     },
     Kernel {
         name: "6.12-amd64",
-        arch: Arch::Amd64,
+        platform: Platform::Amd64,
         package: r"^linux-image-6\.12\.[0-9]+\+deb12-cloud-amd64$",
     },
     Kernel {
         name: "newest-amd64",
-        arch: Arch::Amd64,
+        platform: Platform::Amd64,
         package: r"^linux-image-[0-9.]+\+deb13-cloud-amd64$",
     },
     Kernel {
         name: "6.1-arm64",
-        arch: Arch::Arm64,
+        platform: Platform::Arm64,
         package: r"^linux-image-6\.1\.0-[0-9]+-cloud-arm64$",
     },
 ];
@@ -118,17 +104,13 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn boot(name: &str) -> Result<Tally, Error> {
     let found = KERNELS.iter().find(|kernel| kernel.name == name);
     let kernel = found.ok_or_else(|| Error::NoKernel(name.to_owned()))?;
-    let purposes: &[Purpose] = match kernel.arch {
-        Arch::Amd64 => &[Purpose::Kernels],
-        Arch::Arm64 => &[Purpose::Kernels, Purpose::Ebpf, Purpose::Arm64],
-    };
-    setup::ensure(purposes)?;
-    let programs = guest::build(kernel.arch)?;
-    let archive = package::Archive::open()?;
+    setup::ensure(&[&[Purpose::Kernels], kernel.platform.purposes()].concat())?;
+    let programs = guest::build(kernel.platform)?;
+    let archive = Archive::open()?;
     let package = archive.newest(kernel.package)?;
     println!("{}: {package}", kernel.name);
-    let unpacked = archive.unpacked(&package, kernel.arch)?;
-    let busybox = archive.unpacked("busybox-static", kernel.arch)?;
+    let unpacked = archive.unpacked(&package, kernel.platform)?;
+    let busybox = archive.unpacked("busybox-static", kernel.platform)?;
 
     let read = |path: std::path::PathBuf| fs::read(&path).map_err(Error::file(&path));
     let mut content = initramfs::Initramfs::new();

@@ -8,9 +8,11 @@
 
 mod answers;
 mod bed;
+mod cluster;
 mod error;
 mod frames;
 mod passing;
+mod process;
 mod programs;
 mod responder;
 mod scale;
@@ -21,7 +23,15 @@ use std::path::Path;
 pub use error::Error;
 use table::Table;
 
-/// Runs everything that can run here and prints the table.
+/// A thousand Services on a real API server, as a table.
+pub fn run_kubernetes() -> Result<(), Error> {
+    let mut table = Table::new();
+    cluster::measure(&mut table)?;
+    print!("{table}");
+    Ok(())
+}
+
+/// Runs everything that needs no API server and prints the table.
 pub fn run() -> Result<(), Error> {
     let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf");
     let mut table = Table::new();

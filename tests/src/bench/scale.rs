@@ -1,15 +1,29 @@
 //! The real agent with ten thousand VIPs of each family.
 
 use std::{
-    fs, thread,
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use vip_common::abi::{SLOT_NEVER, VipKey};
+
 use super::{
     error::Error,
+    process::{cpu_ticks, resident_megabytes},
     table::{Aim, Table},
 };
-use crate::{agent::Agent, lan::Lan};
+use crate::{
+    agent::{self, Agent},
+    lan::Lan,
+    netns::BedError,
+    wire::{Seen, Wire},
+};
 
 const PER_FAMILY: u32 = 10_000;
 /// The kernel's own cost of an address grows with their number: this is ample on a busy machine.
@@ -19,8 +33,10 @@ const IDLE: Duration = Duration::from_secs(20);
 pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
     let lan = Lan::new()?;
     let agent = Agent::spawn(&lan, &config())?;
-    let began = Instant::now();
+    let heard = Heard::listen(&lan)?;
+    let live = wait_live(&lan)?;
     let all = f64::from(PER_FAMILY) * 2.0;
+    let began = Instant::now();
     while agent.metric("xvip_claims_held", &[]).unwrap_or(0.0) < all {
         if began.elapsed() > PATIENCE {
             return Err(Error::Silent("the agent with 20,000 VIPs"));
@@ -36,6 +52,7 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
     );
     // The bursts are over after 15 s.
     thread::sleep(Duration::from_secs(16));
+    announced(table, live, &heard.finish()?);
     let ticks = cpu_ticks(agent.pid())?;
     thread::sleep(IDLE);
     let idle = (cpu_ticks(agent.pid())? - ticks) / IDLE.as_secs_f64();
@@ -56,33 +73,117 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
     Ok(())
 }
 
-fn config() -> String {
+/// Waits until a sample of the VIPs is live: every hundredth, of both families, looked at every
+/// millisecond. When the first of them was.
+fn wait_live(lan: &Lan) -> Result<Instant, Error> {
+    let began = Instant::now();
+    let index = lan.node.run("cat /sys/class/net/eth0/ifindex")?;
+    let index: u32 = index
+        .trim()
+        .parse()
+        .map_err(|_| Error::Missing("ifindex of eth0"))?;
+    let mut waiting: Vec<VipKey> = vips()
+        .step_by(100)
+        .filter_map(|vip| Some(VipKey::new(vip.parse().ok()?, index)))
+        .collect();
+    let tables = loop {
+        match agent::tables(&lan.node) {
+            Ok(tables) => break tables,
+            Err(_) if began.elapsed() > PATIENCE => return Err(Error::Missing("the maps")),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let (sampled, mut first) = (waiting.len(), None);
+    while began.elapsed() < PATIENCE {
+        let is_live = |key: &VipKey| {
+            let entry = tables.vips.get(key).ok().flatten();
+            entry.is_some_and(|entry| entry.slot != SLOT_NEVER)
+        };
+        waiting.retain(|key| !is_live(key));
+        let now = Instant::now();
+        if waiting.len() < sampled {
+            first.get_or_insert(now);
+        }
+        if let (true, Some(first)) = (waiting.is_empty(), first) {
+            return Ok(first);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err(Error::Silent("the agent with 20,000 VIPs"))
+}
+
+/// First announcements on the client's side.
+struct Heard {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<HashMap<IpAddr, Instant>, BedError>>,
+}
+
+impl Heard {
+    fn listen(lan: &Lan) -> Result<Self, Error> {
+        let wire = Wire::open(&lan.client, "lan0", Duration::from_millis(50))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let mut firsts = HashMap::new();
+            while !told.load(Ordering::Relaxed) {
+                if let Some(frame) = wire.receive()?
+                    && let Some(seen) = Seen::of(&frame)
+                    && seen.is_announcement()
+                {
+                    firsts.entry(seen.about).or_insert_with(Instant::now);
+                }
+            }
+            Ok(firsts)
+        });
+        Ok(Self { stop, thread })
+    }
+
+    fn finish(self) -> Result<HashMap<IpAddr, Instant>, Error> {
+        self.stop.store(true, Ordering::Relaxed);
+        match self.thread.join() {
+            Ok(firsts) => Ok(firsts?),
+            Err(_) => Err(Error::Panicked),
+        }
+    }
+}
+
+fn announced(table: &mut Table, live: Instant, firsts: &HashMap<IpAddr, Instant>) {
+    let since_live = |heard: Option<&Instant>| match heard {
+        Some(heard) => heard.saturating_duration_since(live).as_secs_f64() * 1e3,
+        None => f64::INFINITY,
+    };
+    let first = since_live(firsts.values().min());
+    let last = since_live(firsts.values().max());
+    table.row(
+        "first announcement".into(),
+        format!("{first:.1} ms"),
+        "after the first of them is live".into(),
+        Some(Aim::at_most(10.0, first)),
+    );
+    table.row(
+        "last first announcement".into(),
+        format!("{last:.0} ms"),
+        format!(
+            "after the first of them is live, rate lifted; {} of {} heard",
+            firsts.len(),
+            PER_FAMILY * 2
+        ),
+        Some(Aim::at_most(100.0, last)),
+    );
+}
+
+fn vips() -> impl Iterator<Item = String> {
     let ipv4 = (0..PER_FAMILY).map(|n| format!("10.{}.{}.1", n >> 8, n & 255));
     let ipv6 = (1..=PER_FAMILY).map(|n| format!("2001:db8:0:0:{n:x}::100"));
-    let vips: String = ipv4
-        .chain(ipv6)
+    ipv4.chain(ipv6)
+}
+
+fn config() -> String {
+    let vips: String = vips()
         .map(|vip| format!("  - address: \"{vip}\"\n"))
         .collect();
     // At the default rate the bursts of so many VIPs would take a minute.
     format!(
         "interfaces: [eth0]\nattach: tc\nannounceRate: 1000000\nlog: {{level: warn}}\nvips:\n{vips}"
     )
-}
-
-/// User and system time so far (proc_pid_stat(5), fields 14 and 15).
-fn cpu_ticks(pid: u32) -> Result<f64, Error> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(Error::io("stat"))?;
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    Ok(fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum())
-}
-
-fn resident_megabytes(pid: u32) -> Result<f64, Error> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(Error::io("status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-    Ok(kilobytes.ok_or(Error::Missing("VmRSS"))? / 1_000.0)
 }

@@ -97,19 +97,14 @@ fn show(mode: &str, table: &mut Table) -> Result<(), BedError> {
 /// CAP_NET_ADMIN (12), CAP_NET_RAW (13), CAP_BPF (39).
 const THREE: &str = "0000008000003000";
 
-fn capabilities(agent: &Agent<'_>) -> Result<String, BedError> {
+fn capabilities(agent: &Agent) -> Result<String, BedError> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid()));
     let status = status.unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     Ok(effective.unwrap_or("none").trim().to_owned())
 }
 
-fn clients_ask(
-    mode: &str,
-    lan: &Lan,
-    agent: &Agent<'_>,
-    table: &mut Table,
-) -> Result<(), BedError> {
+fn clients_ask(mode: &str, lan: &Lan, agent: &Agent, table: &mut Table) -> Result<(), BedError> {
     let client = |command: &str| shell(&lan.client, "client", command);
     let mac = NODE_MAC.to_string();
     let before = agent.frames("answered")?;
@@ -153,7 +148,7 @@ fn clients_ask(
     Ok(())
 }
 
-fn tools_see(mode: &str, lan: &Lan, agent: &Agent<'_>, table: &mut Table) -> Result<(), BedError> {
+fn tools_see(mode: &str, lan: &Lan, agent: &Agent, table: &mut Table) -> Result<(), BedError> {
     let dump = format!("bpftool -j map dump pinned {PINS}/{LAYOUT}/VIPS");
     println!("node$ {dump}");
     let said = lan.node.run(&dump)?;
@@ -192,12 +187,7 @@ fn tools_see(mode: &str, lan: &Lan, agent: &Agent<'_>, table: &mut Table) -> Res
     Ok(())
 }
 
-fn agent_dies(
-    mode: &str,
-    lan: &Lan,
-    agent: &mut Agent<'_>,
-    table: &mut Table,
-) -> Result<(), BedError> {
+fn agent_dies(mode: &str, lan: &Lan, agent: &mut Agent, table: &mut Table) -> Result<(), BedError> {
     let asking = "arping -c 400 -W 0.01 -I lan0 192.0.2.100";
     println!("client$ {asking}   # meanwhile: kill -9 of the agent, and a second later a new one");
     let mut client = lan.client.command("sh");
@@ -230,12 +220,7 @@ fn agent_dies(
     Ok(())
 }
 
-fn rival_claims(
-    mode: &str,
-    lan: &Lan,
-    agent: &Agent<'_>,
-    table: &mut Table,
-) -> Result<(), BedError> {
+fn rival_claims(mode: &str, lan: &Lan, agent: &Agent, table: &mut Table) -> Result<(), BedError> {
     // A client takes a new MAC only a second after its entry's last change (locktime).
     shell(
         &lan.client,

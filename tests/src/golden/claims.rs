@@ -11,7 +11,7 @@ use vip_common::{
 
 use super::{
     Case, Direction, family,
-    frame::{ALL_NODES, Arp, Nd, Sum, group, group_mac, link_layer},
+    frame::{ALL_NODES, Arp, Nd, Sum, group, group_mac, link_layer, with_last},
     oracle::{OVERRIDE, ROUTER, SOLICITED, advertisement, announcement, arp_reply, unsolicited},
     outcome::Outcome,
     world::{
@@ -364,6 +364,22 @@ fn nd_claims() -> Vec<Case> {
             }
             .bytes(),
         ),
+        {
+            let claim = Nd {
+                source: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xee, 0),
+                ..Nd::claim()
+            };
+            gratuitous(
+                "13-unsolicited-advertisement-with-a-sum-of-zero",
+                "0 is the right checksum of this one, and clients take it for that",
+                V6,
+                Nd {
+                    source: with_last(claim.source, claim.word_for_sum_of_zero()),
+                    ..claim
+                }
+                .bytes(),
+            )
+        },
         in_passing(
             "13-solicited-advertisement",
             "a rival answers a question of ours",

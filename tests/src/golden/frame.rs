@@ -179,6 +179,11 @@ pub fn link_layer(kind: u8, mac: [u8; 6]) -> Vec<u8> {
     [&[kind, 1], &mac[..]].concat()
 }
 
+/// The address with another last word.
+pub fn with_last(address: Ipv6Addr, word: u16) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(address) & !0xffff | u128::from(word))
+}
+
 /// All nodes.
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 

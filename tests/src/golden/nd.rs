@@ -6,7 +6,7 @@ use vip_common::{counter::Family, shape::Shape};
 
 use super::{
     Case,
-    frame::{ALL_NODES, EVERYONE, Nd, Sum, group_mac, link_layer},
+    frame::{ALL_NODES, EVERYONE, Nd, Sum, group_mac, link_layer, with_last},
     oracle::{OVERRIDE, ROUTER, SOLICITED, advertisement, answer, unsolicited},
     outcome::Outcome,
     world::{CLIENT, CLIENT6, LIVE6, OURS, OWN6, State, VIP6},
@@ -37,11 +37,6 @@ fn answered(frame: Vec<u8>) -> Outcome {
 
 fn left(shape: Shape) -> Outcome {
     Outcome::left(Family::Ipv6, shape)
-}
-
-/// The address with another last word.
-fn with_last(address: Ipv6Addr, word: u16) -> Ipv6Addr {
-    Ipv6Addr::from(u128::from(address) & !0xffff | u128::from(word))
 }
 
 const NONCE: [u8; 8] = [14, 1, 1, 2, 3, 4, 5, 6];

@@ -1,7 +1,12 @@
 //! `vip-agent check`: what the configuration means, or every error at once. It needs no
 //! privilege, no kernel feature, and no interface to exist.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    num::{NonZeroU16, NonZeroUsize},
+    path::PathBuf,
+};
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
@@ -14,11 +19,12 @@ use super::{
 };
 use crate::{
     config::{
-        Attach, Config, Glob, Interfaces, Invalid, Note, Ownership, Problem, Reading, VipSpec,
-        Warning, refusal::Occupied,
+        self, Attach, Config, Glob, Interfaces, Invalid, Note, Problem, Reading, VipSpec, Warning,
+        refusal::Occupied,
     },
     host::Host,
     io::netlink::Netlink,
+    ownership,
 };
 
 /// Arguments of `vip-agent check`.
@@ -43,12 +49,117 @@ pub struct Document {
     pub attach: Attach,
     /// Who decides what the node owns.
     pub ownership: Ownership,
-    /// The VIPs that could be read.
+    /// How, with `ownership: kubernetes`; absent without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
+    /// The VIPs that could be read: with `ownership: kubernetes` those of the control plane.
     pub vips: Vec<Vip>,
     /// What works, and not as its author may believe.
     pub warnings: Vec<Warning>,
     /// What must be changed.
     pub errors: Vec<Problem>,
+}
+
+/// Who decides what the node owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ownership {
+    /// This node owns what is listed.
+    Static,
+    /// The agents of the cluster, by sessions and claims.
+    Kubernetes,
+}
+
+/// How `ownership: kubernetes` decides; the keys are those of the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Kubernetes {
+    /// Path of the credentials; null for in-cluster, else `$KUBECONFIG`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The agent's own namespace.
+    pub namespace: String,
+    /// Times of the sessions.
+    pub lease: Lease,
+    /// What VIPs do while the API server is away.
+    pub on_api_loss: OnApiLoss,
+    /// Which Services are served.
+    pub services: Services,
+    /// VIPs of the API server; null without.
+    pub control_plane: Option<ControlPlane>,
+}
+
+/// Times of the sessions, as durations with a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    /// After which another node takes over.
+    pub duration: String,
+    /// Between renewals.
+    pub renew: String,
+    /// For which the kernel answers without a renewal.
+    pub hold: String,
+    /// Sessions that are held without need.
+    pub max_announcers: NonZeroUsize,
+}
+
+/// What VIPs do while the API server is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnApiLoss {
+    /// Go on answering, and yield to whoever claims them.
+    Hold,
+    /// Fall silent.
+    Fence,
+}
+
+/// Which Services are served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Services {
+    /// Of these classes.
+    pub load_balancer_classes: Vec<String>,
+    /// Also those without a class.
+    pub default: bool,
+    /// Of these namespaces; of every one where the list is empty.
+    pub namespaces: Vec<String>,
+}
+
+/// VIPs of the API server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ControlPlane {
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Where the API server listens.
+    pub port: NonZeroU16,
+}
+
+impl From<&config::Kubernetes> for Kubernetes {
+    fn from(given: &config::Kubernetes) -> Self {
+        let services = &given.services;
+        Self {
+            kubeconfig: given.kubeconfig.clone(),
+            namespace: given.namespace.clone(),
+            lease: Lease {
+                duration: config::written(given.timing.duration()),
+                renew: config::written(given.timing.renew()),
+                hold: config::written(given.timing.hold()),
+                max_announcers: given.max_announcers,
+            },
+            on_api_loss: match given.on_api_loss {
+                ownership::OnApiLoss::Hold => OnApiLoss::Hold,
+                ownership::OnApiLoss::Fence => OnApiLoss::Fence,
+            },
+            services: Services {
+                load_balancer_classes: services.load_balancer_classes.clone(),
+                default: services.default,
+                namespaces: services.namespaces.clone(),
+            },
+            control_plane: given.control_plane.as_ref().map(|plane| ControlPlane {
+                addresses: plane.addresses.clone(),
+                port: plane.port,
+            }),
+        }
+    }
 }
 
 /// A VIP as it would be bound.
@@ -94,8 +205,9 @@ pub fn report(reading: &Reading, host: Option<&Host>) -> Document {
     let mut warnings = reading.warnings().to_vec();
     let mut missing = BTreeSet::new();
     let mut notes: Vec<Note> = Vec::new();
-    let mut vips = Vec::with_capacity(config.vips.len());
-    for (index, spec) in config.vips.iter().enumerate() {
+    let named = config.named();
+    let mut vips = Vec::with_capacity(named.len());
+    for (index, spec) in named.iter().enumerate() {
         let links = host.map_or_else(Vec::new, |host| config.candidates(spec, host));
         let resolved = config.bound_on(spec, links.first().copied());
         if let Some(note) = resolved.note
@@ -121,13 +233,20 @@ pub fn report(reading: &Reading, host: Option<&Host>) -> Document {
     );
     if let Some(host) = host {
         let occupied = Occupied::of(host, config);
-        errors.extend(config.vips.iter().filter_map(|vip| occupied.refuse(vip)));
+        errors.extend(named.iter().filter_map(|vip| occupied.refuse(vip)));
     }
     Document {
         ok: errors.is_empty(),
         node: config.node.clone(),
         attach: config.attach,
-        ownership: config.ownership,
+        ownership: match config.ownership {
+            config::Ownership::Static => Ownership::Static,
+            config::Ownership::Kubernetes(_) => Ownership::Kubernetes,
+        },
+        kubernetes: match &config.ownership {
+            config::Ownership::Static => None,
+            config::Ownership::Kubernetes(cluster) => Some(cluster.as_ref().into()),
+        },
         vips,
         warnings,
         errors,
@@ -214,6 +333,7 @@ impl Document {
         }
         let ownership = match self.ownership {
             Ownership::Static => "static",
+            Ownership::Kubernetes => "kubernetes",
         };
         let attach = match self.attach {
             Attach::Auto => "auto",
@@ -225,6 +345,7 @@ impl Document {
         parts.push(format!(
             "node {node}, attach {attach}, ownership {ownership}"
         ));
+        parts.extend(self.kubernetes.as_ref().map(Kubernetes::table));
         if !self.vips.is_empty() {
             parts.push(vips.to_string());
         }
@@ -255,6 +376,55 @@ impl Document {
         }
         parts.push(if self.ok { "ok" } else { "not ok" }.to_owned());
         parts.join("\n\n")
+    }
+}
+
+impl Kubernetes {
+    fn table(&self) -> String {
+        let Lease {
+            duration,
+            renew,
+            hold,
+            max_announcers,
+        } = &self.lease;
+        let kubeconfig = self.kubeconfig.as_ref();
+        let kubeconfig = kubeconfig.map_or_else(
+            || "in-cluster, else $KUBECONFIG".to_owned(),
+            |path| path.display().to_string(),
+        );
+        let on_api_loss = match self.on_api_loss {
+            OnApiLoss::Hold => "hold",
+            OnApiLoss::Fence => "fence",
+        };
+        let listed = |texts: &[String], none: &str| match texts {
+            [] => none.to_owned(),
+            texts => texts.join(","),
+        };
+        let services = &self.services;
+        let mut table = columns(["KEY", "VALUE"]);
+        table
+            .add_row(["kubeconfig", &kubeconfig])
+            .add_row(["namespace", &self.namespace])
+            .add_row([
+                "lease",
+                &format!("duration {duration}, renew {renew}, hold {hold}, maxAnnouncers {max_announcers}"),
+            ])
+            .add_row(["onApiLoss", on_api_loss])
+            .add_row([
+                "services",
+                &format!(
+                    "classes {}, without a class {}, namespaces {}",
+                    listed(&services.load_balancer_classes, "none"),
+                    if services.default { "too" } else { "not" },
+                    listed(&services.namespaces, "all"),
+                ),
+            ]);
+        if let Some(plane) = &self.control_plane {
+            let addresses: Vec<String> = plane.addresses.iter().map(IpAddr::to_string).collect();
+            let plane = format!("{} port {}", addresses.join(","), plane.port);
+            table.add_row(["controlPlane", &plane]);
+        }
+        table.to_string()
     }
 }
 

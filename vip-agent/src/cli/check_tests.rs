@@ -143,6 +143,45 @@ fn an_address_of_this_host_is_an_error() {
 }
 
 #[test]
+fn what_kubernetes_ownership_means_is_shown_in_every_form() {
+    let file = "ownership: kubernetes\nlease: {duration: 2s, renew: 600ms, hold: 1600ms}\n\
+                controlPlane: {addresses: [192.0.2.100]}";
+    let host = eth0();
+    let found = document(file, Some(&host));
+    assert_eq!(found["ownership"], "kubernetes");
+    assert_eq!(
+        found["vips"],
+        json!([{"address": "192.0.2.100", "prefix": 32, "interfaces": ["eth0"]}])
+    );
+    assert_eq!(
+        found["kubernetes"],
+        json!({
+            "kubeconfig": null,
+            "namespace": "xvip-system",
+            "lease": {"duration": "2s", "renew": "600ms", "hold": "1600ms", "maxAnnouncers": 8},
+            "onApiLoss": "hold",
+            "services": {
+                "loadBalancerClasses": ["xvip.io/vip"], "default": true, "namespaces": [],
+            },
+            "controlPlane": {"addresses": ["192.0.2.100"], "port": 6443},
+        })
+    );
+    let shown = report(&read(&[], [], Some(file), "node-a"), None);
+    let table = shown.print(OutputFormat::Table).unwrap();
+    for part in [
+        "ownership kubernetes",
+        "renew 600ms",
+        "192.0.2.100 port 6443",
+        "xvip.io/vip",
+    ] {
+        assert!(table.contains(part), "{part}:\n{table}");
+    }
+    assert!(document(PAIR, Some(&host)).get("kubernetes").is_none());
+    let taken = document(&file.replace("100", "7"), Some(&host));
+    assert_eq!(taken["errors"][0]["field"], "controlPlane.addresses[0]");
+}
+
+#[test]
 fn the_schema_names_every_key() {
     let schema = serde_json::to_value(schemars::schema_for!(Document)).unwrap();
     for key in [

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::{
     binding::{self, Refusal},
     io::{
@@ -23,6 +25,9 @@ pub struct CleanupArgs {
         default_value = "/sys/fs/bpf/xvip"
     )]
     pub pin_dir: PathBuf,
+    /// Stay until SIGTERM when all is removed, as a Pod of a DaemonSet has to
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// Something stays.
@@ -74,4 +79,18 @@ pub async fn run(args: &CleanupArgs) -> Result<Vec<String>, CleanupError> {
             .map(ToString::to_string),
     );
     Ok(lines)
+}
+
+/// Until SIGTERM or SIGINT; at once where signals cannot be had.
+pub async fn stay() {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    );
+    if let (Ok(mut terminate), Ok(mut interrupt)) = signals {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
 }

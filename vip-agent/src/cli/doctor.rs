@@ -9,16 +9,17 @@ use serde::Serialize;
 use vip_common::abi::{LAYOUT, SLOT_NEVER};
 
 use super::{
+    agent::{AgentAddress, AskError},
     flags::Flags,
     output::{OutputError, OutputFormat},
-    run, status,
+    run,
 };
 use crate::{
     attachment::{Choice, choose},
-    config::{Bind, Config, Invalid, Reading, is_ignored, refusal::Occupied},
+    config::{Attach, Bind, Config, Invalid, Reading, is_ignored, refusal::Occupied},
     host::{Host, Link},
     io::{
-        datapath::{Pins, Position, Seat, Tables, embedded, prerequisites},
+        datapath::{DatapathError, Pins, Position, Seat, Tables, embedded, prerequisites},
         netlink::Netlink,
         offload,
     },
@@ -32,6 +33,13 @@ pub struct DoctorArgs {
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: OutputFormat,
+}
+
+impl DoctorArgs {
+    /// With these settings, in this form.
+    pub fn of(flags: Flags, output: OutputFormat) -> Self {
+        Self { flags, output }
+    }
 }
 
 /// What `vip-agent doctor -o json` prints.
@@ -157,7 +165,8 @@ impl Diagnosis {
             self.error(&problem.field, message, problem.fix.clone());
         }
         for warning in reading.warnings() {
-            self.warning(&warning.field, &warning.message, "see `vip-agent check`");
+            let fix = "change or remove it; `vip-agent check` shows what the settings mean then";
+            self.warning(&warning.field, &warning.message, fix);
         }
     }
 
@@ -166,30 +175,36 @@ impl Diagnosis {
             let fix = "build it by `cargo xtask build`";
             self.error("vip-agent", "this binary holds no eBPF object", fix);
         }
-        // Their texts name the fix.
         for lack in prerequisites() {
-            self.error("kernel", lack, "see the message");
+            let subject = match lack {
+                DatapathError::MissingCapability(_) => "capabilities",
+                _ => "kernel",
+            };
+            self.error(subject, lack.fault(), lack.fix());
         }
-        for fault in Pins::new(pin_dir, LAYOUT).faults() {
-            self.error(pin_dir.display(), fault, "see the message");
+        for error in Pins::new(pin_dir, LAYOUT).faults() {
+            self.error(pin_dir.display(), error.fault(), error.fix());
         }
     }
 
     async fn agent(&mut self, http: &str) {
-        match status::get(http, "/readyz").await {
-            Ok(answer)
-                if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") => {}
-            Ok(answer) => {
-                let reasons = answer
-                    .split_once("\r\n\r\n")
-                    .map_or("", |(_, body)| body)
-                    .trim();
-                let fix = "see the other findings and the agent's log";
-                self.error("agent", format!("it is not ready: {reasons}"), fix);
+        let agent = AgentAddress {
+            http: http.to_owned(),
+        };
+        match agent.text("/readyz").await {
+            Ok(_) => {}
+            Err(AskError::Late(_)) => {
+                let fix =
+                    "`kill -9` it: the kernel goes on answering, and the next start continues";
+                self.error("agent", "it hangs: /readyz gets no answer", fix);
+            }
+            Err(AskError::Refused { body, .. }) => {
+                let fix = "`vip-agent status` names the VIPs that wait, its log says why; the \
+                           other findings may be the cause";
+                self.error("agent", format!("it is not ready: {body}"), fix);
             }
             Err(error) => {
-                let message = format!("no agent answers at {http}: {error}");
-                self.warning("agent", message, "start it, or name its address by --http");
+                self.warning("agent", error, "start it, or name its address by --http");
             }
         }
     }
@@ -219,6 +234,15 @@ impl Diagnosis {
             let choice = self.choice(link, host, config, serves);
             let position = pins.position(link.ifindex).unwrap_or_default();
             self.order(&link.name, &position);
+            let wants_xdp = matches!(config.attach, Attach::Native | Attach::Generic);
+            if serves && wants_xdp && position.xdp.iter().any(|seat| !seat.ours) {
+                let message = "another XDP program is attached, and `attach` takes nothing else";
+                let fix = format!(
+                    "set `attach: auto`, or remove that program (`ip link set dev {} xdp off`)",
+                    link.name
+                );
+                self.error(&link.name, message, fix);
+            }
             if serves && !(link.up && link.carrier) {
                 let fix = format!("`ip link set {} up`, and look at the cable", link.name);
                 self.error(&link.name, "it serves VIPs and carries no traffic", fix);

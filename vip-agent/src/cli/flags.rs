@@ -34,7 +34,7 @@ pub struct Flags {
     /// Announcements a second and interface [default: 5000]
     #[arg(long, value_name = "FRAMES", allow_negative_numbers = true)]
     announce_rate: Option<String>,
-    /// Who decides what this node owns: static [default: static]
+    /// Who decides what this node owns: static or kubernetes [default: static]
     #[arg(long, value_name = "MODE")]
     ownership: Option<String>,
     /// Addresses of the VIPs
@@ -43,6 +43,9 @@ pub struct Flags {
     /// Where metrics, health and status are served [default: 127.0.0.1:9470]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
+    /// Where metrics alone are served besides, such as the node's address [default: nowhere]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<String>,
     /// Directory of the pins on bpffs [default: /sys/fs/bpf/xvip]
     #[arg(long, value_name = "DIR")]
     pin_dir: Option<String>,
@@ -61,6 +64,42 @@ pub struct Flags {
     /// Form of log lines: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// Credentials for the API server [default: in-cluster, else $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<String>,
+    /// The agent's namespace, where its Leases live [default: xvip-system]
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// Time after which another node takes over [default: 5s]
+    #[arg(long, value_name = "TIME")]
+    lease_duration: Option<String>,
+    /// Time between renewals [default: 1500ms]
+    #[arg(long, value_name = "TIME")]
+    lease_renew: Option<String>,
+    /// Time for which the kernel answers without a renewal [default: 4s]
+    #[arg(long, value_name = "TIME")]
+    lease_hold: Option<String>,
+    /// Nodes that hold a session without need [default: 8]
+    #[arg(long, value_name = "NODES")]
+    lease_max_announcers: Option<String>,
+    /// What VIPs do without the API server: hold or fence [default: hold]
+    #[arg(long, value_name = "ACTION")]
+    on_api_loss: Option<String>,
+    /// Classes of Services that are served [default: xvip.io/vip]
+    #[arg(long, value_name = "CLASSES")]
+    services_load_balancer_classes: Option<String>,
+    /// Whether Services without a class are served [default: true]
+    #[arg(long, value_name = "BOOL")]
+    services_default: Option<String>,
+    /// Namespaces whose Services are served [default: all]
+    #[arg(long, value_name = "NAMES")]
+    services_namespaces: Option<String>,
+    /// VIPs of the API server
+    #[arg(long, value_name = "ADDRESSES")]
+    control_plane_addresses: Option<String>,
+    /// Port of the API server [default: 6443]
+    #[arg(long, value_name = "PORT")]
+    control_plane_port: Option<String>,
 }
 
 impl Flags {
@@ -84,12 +123,25 @@ impl Flags {
             Key::Ownership => self.ownership.as_ref(),
             Key::Vips => self.vips.as_ref(),
             Key::Http => self.http.as_ref(),
+            Key::Metrics => self.metrics.as_ref(),
             Key::PinDir => self.pin_dir.as_ref(),
             Key::Adopt => self.adopt.as_ref(),
             Key::BootId => self.boot_id.as_ref(),
             Key::OnExit => self.on_exit.as_ref(),
             Key::LogLevel => self.log_level.as_ref(),
             Key::LogFormat => self.log_format.as_ref(),
+            Key::Kubeconfig => self.kubeconfig.as_ref(),
+            Key::Namespace => self.namespace.as_ref(),
+            Key::LeaseDuration => self.lease_duration.as_ref(),
+            Key::LeaseRenew => self.lease_renew.as_ref(),
+            Key::LeaseHold => self.lease_hold.as_ref(),
+            Key::LeaseMaxAnnouncers => self.lease_max_announcers.as_ref(),
+            Key::OnApiLoss => self.on_api_loss.as_ref(),
+            Key::ServicesLoadBalancerClasses => self.services_load_balancer_classes.as_ref(),
+            Key::ServicesDefault => self.services_default.as_ref(),
+            Key::ServicesNamespaces => self.services_namespaces.as_ref(),
+            Key::ControlPlaneAddresses => self.control_plane_addresses.as_ref(),
+            Key::ControlPlanePort => self.control_plane_port.as_ref(),
         }
     }
 }

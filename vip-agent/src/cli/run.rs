@@ -7,7 +7,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 use super::flags::Flags;
 use crate::{
     config::{self, Config, Invalid, LogFormat, LogLevel, Problem, Reading, Warning},
-    driver::{Driver, StartError},
+    driver::{self, Driver, StartError},
 };
 
 /// The agent did not run.
@@ -19,6 +19,9 @@ pub enum RunError {
     /// Something is missing on this host.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The cluster is none to run in.
+    #[error(transparent)]
+    Cluster(#[from] driver::RunError),
 }
 
 impl RunError {
@@ -26,7 +29,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => 2,
-            Self::Start(_) => 1,
+            Self::Start(_) | Self::Cluster(_) => 1,
         }
     }
 }
@@ -63,14 +66,28 @@ pub async fn run(flags: Flags) -> Result<(), RunError> {
     let (config, warnings) = read(&flags)?.into_config()?;
     log_to_stderr(&config);
     warn(&warnings);
+    let started = config.ownership.clone();
     let reload = move || {
         let (config, warnings) = read(&flags)?.into_config()?;
+        if config.ownership != started {
+            return Err(ownership_changed());
+        }
         warn(&warnings);
         Ok(config)
     };
     let (driver, inputs) = Driver::start(config, Box::new(reload)).await?;
-    driver.run(inputs).await;
-    Ok(())
+    Ok(driver.run(inputs).await?)
+}
+
+/// Leases, sessions and watches are made from it once.
+fn ownership_changed() -> Invalid {
+    let message = "`ownership` or a key of `ownership: kubernetes` differs from what the agent \
+                   was started with";
+    let fix = "restart the agent; the kernel goes on answering meanwhile";
+    Invalid {
+        errors: vec![Problem::new("ownership", "", message, fix)],
+        warnings: Vec::new(),
+    }
 }
 
 fn warn(warnings: &[Warning]) {
@@ -88,7 +105,9 @@ fn log_to_stderr(config: &Config) {
         LogLevel::Trace => "trace",
     };
     // Libraries speak up at warnings.
-    let filter = EnvFilter::new(format!("warn,vip_agent={level},xvip={level}"));
+    // What a request came to is told by whoever made it.
+    let quiet = "kube_client::client::builder=off";
+    let filter = EnvFilter::new(format!("warn,{quiet},vip_agent={level},xvip={level}"));
     let lines = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)

@@ -37,7 +37,7 @@ fn not_an_address(given: &Given<'_>, text: &str) -> Problem {
 }
 
 /// Why no host may have it as a VIP.
-fn reason(address: IpAddr) -> Option<&'static str> {
+pub fn reason(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => reason_v4(v4),
         IpAddr::V6(v6) => reason_v6(v6),
@@ -76,7 +76,7 @@ fn reason_v6(v6: Ipv6Addr) -> Option<&'static str> {
 
 /// Why an address cannot be a VIP within this subnet: it stands for all or any of its hosts.
 /// A subnet of two addresses (RFC 3021, RFC 6164) or one has no such address.
-pub(super) fn reserved_in(address: IpAddr, subnet: BoundVip) -> Option<&'static str> {
+pub fn reserved_in(address: IpAddr, subnet: BoundVip) -> Option<&'static str> {
     match (address, subnet) {
         (IpAddr::V4(v4), IpNet::V4(net)) if net.prefix_len() < 31 => {
             if v4 == net.network() {

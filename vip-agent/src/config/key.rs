@@ -16,27 +16,30 @@ pub enum Key {
     Ownership,
     Vips,
     Http,
+    Metrics,
     PinDir,
     Adopt,
     BootId,
     OnExit,
     LogLevel,
     LogFormat,
+    Kubeconfig,
+    Namespace,
+    LeaseDuration,
+    LeaseRenew,
+    LeaseHold,
+    LeaseMaxAnnouncers,
+    OnApiLoss,
+    ServicesLoadBalancerClasses,
+    ServicesDefault,
+    ServicesNamespaces,
+    ControlPlaneAddresses,
+    ControlPlanePort,
 }
-
-/// Keys of the file that exist with `ownership: kubernetes` alone.
-pub(super) const OF_KUBERNETES: [&str; 6] = [
-    "kubeconfig",
-    "namespace",
-    "lease",
-    "onApiLoss",
-    "services",
-    "controlPlane",
-];
 
 impl Key {
     /// All keys.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 29] = [
         Self::Node,
         Self::Interfaces,
         Self::Prefix,
@@ -47,12 +50,41 @@ impl Key {
         Self::Ownership,
         Self::Vips,
         Self::Http,
+        Self::Metrics,
         Self::PinDir,
         Self::Adopt,
         Self::BootId,
         Self::OnExit,
         Self::LogLevel,
         Self::LogFormat,
+        Self::Kubeconfig,
+        Self::Namespace,
+        Self::LeaseDuration,
+        Self::LeaseRenew,
+        Self::LeaseHold,
+        Self::LeaseMaxAnnouncers,
+        Self::OnApiLoss,
+        Self::ServicesLoadBalancerClasses,
+        Self::ServicesDefault,
+        Self::ServicesNamespaces,
+        Self::ControlPlaneAddresses,
+        Self::ControlPlanePort,
+    ];
+
+    /// Those that take effect with `ownership: kubernetes` alone.
+    pub const OF_KUBERNETES: [Self; 12] = [
+        Self::Kubeconfig,
+        Self::Namespace,
+        Self::LeaseDuration,
+        Self::LeaseRenew,
+        Self::LeaseHold,
+        Self::LeaseMaxAnnouncers,
+        Self::OnApiLoss,
+        Self::ServicesLoadBalancerClasses,
+        Self::ServicesDefault,
+        Self::ServicesNamespaces,
+        Self::ControlPlaneAddresses,
+        Self::ControlPlanePort,
     ];
 
     /// Its path in the file.
@@ -68,12 +100,25 @@ impl Key {
             Self::Ownership => "ownership",
             Self::Vips => "vips",
             Self::Http => "http",
+            Self::Metrics => "metrics",
             Self::PinDir => "pinDir",
             Self::Adopt => "adopt",
             Self::BootId => "bootId",
             Self::OnExit => "onExit",
             Self::LogLevel => "log.level",
             Self::LogFormat => "log.format",
+            Self::Kubeconfig => "kubeconfig",
+            Self::Namespace => "namespace",
+            Self::LeaseDuration => "lease.duration",
+            Self::LeaseRenew => "lease.renew",
+            Self::LeaseHold => "lease.hold",
+            Self::LeaseMaxAnnouncers => "lease.maxAnnouncers",
+            Self::OnApiLoss => "onApiLoss",
+            Self::ServicesLoadBalancerClasses => "services.loadBalancerClasses",
+            Self::ServicesDefault => "services.default",
+            Self::ServicesNamespaces => "services.namespaces",
+            Self::ControlPlaneAddresses => "controlPlane.addresses",
+            Self::ControlPlanePort => "controlPlane.port",
         }
     }
 

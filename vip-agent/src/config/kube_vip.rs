@@ -5,26 +5,45 @@ use std::collections::BTreeMap;
 use super::{
     key::{Key, closest},
     problem::{Problem, Warning},
+    reader::Mode,
     source::Given,
 };
 
 /// Variables that set a key of ours.
-const TRANSLATED: [(&str, Key); 8] = [
+const TRANSLATED: [(&str, Key); 6] = [
     ("vip_subnet", Key::Prefix),
     ("vip_cidr", Key::Prefix),
-    ("address", Key::Vips),
-    ("vip_address", Key::Vips),
     ("vip_interface", Key::Interfaces),
     ("vip_nodename", Key::Node),
     ("vip_loglevel", Key::LogLevel),
     ("prometheus_server", Key::Http),
 ];
 
-/// Variables without effect under static ownership, and what to use instead.
+/// The address of the control plane there; with static ownership it is a VIP like others.
+const ADDRESSES: [&str; 2] = ["address", "vip_address"];
+
+/// Variables that set a key of ours with `ownership: kubernetes`.
+const OF_KUBERNETES: [(&str, Key); 9] = [
+    // Before the others: what it switches off stays off.
+    ("svc_enable", Key::ServicesLoadBalancerClasses),
+    ("k8s_config_file", Key::Kubeconfig),
+    ("vip_leaseduration", Key::LeaseDuration),
+    ("vip_renewdeadline", Key::LeaseHold),
+    ("vip_retryperiod", Key::LeaseRenew),
+    ("port", Key::ControlPlanePort),
+    ("svc_namespace", Key::ServicesNamespaces),
+    ("lb_class_name", Key::ServicesLoadBalancerClasses),
+    ("lb_class_only", Key::ServicesDefault),
+];
+
+/// The class that kube-vip serves when none is named.
+const KUBE_VIP_CLASS: &str = "kube-vip.io/kube-vip-class";
+
+/// Variables without effect, or without effect under static ownership, and what to use instead.
 const REPLACED: [(&str, &str); 23] = [
     (
         "vip_servicesinterface",
-        "no effect without Services: give a VIP its own `interfaces`",
+        "no effect: list it in `interfaces` beside that of `vip_interface`; a Service takes the interface whose subnet has its address, or those of its `VipPool` or of `xvip.io/interfaces`",
     ),
     (
         "port",
@@ -44,7 +63,7 @@ const REPLACED: [(&str, &str); 23] = [
     ),
     (
         "vip_leaderelection",
-        "no effect: `ownership` says who owns a VIP; static means this node",
+        "no effect: `ownership` says who owns a VIP; static means this node, and with kubernetes a VIP always has one owner",
     ),
     (
         "vip_leasename",
@@ -68,7 +87,7 @@ const REPLACED: [(&str, &str); 23] = [
     ),
     (
         "cp_namespace",
-        "no effect: `namespace` of `ownership: kubernetes` is its equivalent",
+        "no effect: the control plane's Lease lives in kube-system, and those of the agents in `namespace`",
     ),
     (
         "svc_enable",
@@ -138,12 +157,15 @@ const BEGINNINGS: [&str; 5] = ["vip_", "cp_", "svc_", "lb_", "mpbgp_"];
 #[derive(Debug, Default)]
 pub(super) struct KubeVip<'a> {
     given: Vec<(Key, Given<'a>)>,
+    /// With `ownership: kubernetes`.
+    cp_enable: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> KubeVip<'a> {
     /// Sorts the environment.
     pub(super) fn read(
         environment: &'a BTreeMap<String, String>,
+        mode: Mode,
         errors: &mut Vec<Problem>,
         warnings: &mut Vec<Warning>,
     ) -> Self {
@@ -153,14 +175,14 @@ impl<'a> KubeVip<'a> {
                 .filter(|(_, value)| !value.trim().is_empty())
                 .map(|(name, value)| (name.as_str(), value.as_str()))
         };
-        let mut given = Vec::new();
+        let mut kube_vip = Self::default();
         for (name, key) in TRANSLATED {
             let Some((name, value)) = set(name) else {
                 continue;
             };
             match key {
                 Key::LogLevel => match log_level(value) {
-                    Some(level) => given.push((key, Given::text(name, level))),
+                    Some(level) => kube_vip.give(key, Given::text(name, level)),
                     None => errors.push(Problem::new(
                         name,
                         value,
@@ -168,7 +190,42 @@ impl<'a> KubeVip<'a> {
                         "write -4, 0, 4 or 8, or set XVIP_LOG_LEVEL",
                     )),
                 },
-                _ => given.push((key, Given::text(name, value))),
+                _ => kube_vip.give(key, Given::text(name, value)),
+            }
+        }
+        kube_vip.cp_enable = set("cp_enable").filter(|_| mode == Mode::Kubernetes);
+        for (name, value) in ADDRESSES.into_iter().filter_map(set) {
+            match (mode, kube_vip.control_plane()) {
+                (Mode::Static, _) => kube_vip.give(Key::Vips, Given::text(name, value)),
+                (Mode::Kubernetes, Some(true)) => {
+                    kube_vip.give(Key::ControlPlaneAddresses, Given::text(name, value));
+                }
+                (Mode::Kubernetes, _) => {
+                    let message = "no effect without `cp_enable`: write `controlPlane.addresses`";
+                    warnings.push(Warning::new(name, value, message));
+                }
+            }
+        }
+        if mode == Mode::Kubernetes {
+            for (name, key) in OF_KUBERNETES {
+                if let Some((name, value)) = set(name) {
+                    kube_vip.of_kubernetes(key, name, value, errors);
+                }
+            }
+            kube_vip.services_interface(
+                set("vip_servicesinterface"),
+                set("vip_interface"),
+                warnings,
+            );
+            if let Some((name, value)) = set("lb_class_only")
+                && boolean(value) == Some(true)
+                && set("lb_class_name").is_none()
+            {
+                let message = format!(
+                    "Services of {KUBE_VIP_CLASS} are served only where \
+                     `services.loadBalancerClasses` lists it"
+                );
+                warnings.push(Warning::new(name, value, message));
             }
         }
         for pair in [["vip_subnet", "vip_cidr"], ["address", "vip_address"]] {
@@ -183,8 +240,15 @@ impl<'a> KubeVip<'a> {
                 ));
             }
         }
+        let taken = |name: &str| {
+            TRANSLATED.iter().any(|(known, _)| *known == name)
+                || ADDRESSES.contains(&name)
+                || mode == Mode::Kubernetes
+                    && (OF_KUBERNETES.iter().any(|(known, _)| *known == name)
+                        || ["cp_enable", "vip_servicesinterface"].contains(&name))
+        };
         for (name, value) in environment {
-            if value.trim().is_empty() {
+            if value.trim().is_empty() || taken(name) {
                 continue;
             }
             if let Some((_, instead)) = REPLACED.iter().find(|(known, _)| known == name) {
@@ -192,13 +256,89 @@ impl<'a> KubeVip<'a> {
             } else if let Some((_, feature)) = REFUSED.iter().find(|(known, _)| covers(known, name))
             {
                 refuse(name, value, feature, errors, warnings);
-            } else if BEGINNINGS.iter().any(|start| name.starts_with(start))
-                && !TRANSLATED.iter().any(|(known, _)| known == name)
-            {
+            } else if BEGINNINGS.iter().any(|start| name.starts_with(start)) {
                 warnings.push(Warning::new(name, value, unknown(name)));
             }
         }
-        Self { given }
+        kube_vip
+    }
+
+    fn give(&mut self, key: Key, given: Given<'a>) {
+        self.given.push((key, given));
+    }
+
+    fn of_kubernetes(
+        &mut self,
+        key: Key,
+        name: &'a str,
+        value: &'a str,
+        errors: &mut Vec<Problem>,
+    ) {
+        let not_boolean = || Problem::new(name, value, "not true or false", "write true or false");
+        match (name, key) {
+            ("svc_enable", _) => match boolean(value) {
+                Some(true) => {}
+                Some(false) => {
+                    self.give(Key::ServicesLoadBalancerClasses, Given::text(name, ""));
+                    self.give(Key::ServicesDefault, Given::text(name, "false"));
+                }
+                None => errors.push(not_boolean()),
+            },
+            (_, Key::ServicesDefault) => match boolean(value) {
+                Some(true) => self.give(key, Given::text(name, "false")),
+                Some(false) => self.give(key, Given::text(name, "true")),
+                None => errors.push(not_boolean()),
+            },
+            (_, Key::LeaseDuration | Key::LeaseHold | Key::LeaseRenew) => {
+                self.give(key, Given::seconds(name, value));
+            }
+            _ => self.give(key, Given::text(name, value)),
+        }
+    }
+
+    /// That of Services alone, where no other is given.
+    fn services_interface(
+        &mut self,
+        services: Option<(&'a str, &'a str)>,
+        common: Option<(&str, &str)>,
+        warnings: &mut Vec<Warning>,
+    ) {
+        match (services, common) {
+            (Some((name, value)), None) => self.give(Key::Interfaces, Given::text(name, value)),
+            (Some((name, value)), Some((_, common))) if value.trim() != common.trim() => {
+                let message = format!(
+                    "no effect beside vip_interface: write `interfaces: [{}, {}]`; a VIP takes \
+                     the interface whose subnet has its address",
+                    common.trim(),
+                    value.trim()
+                );
+                warnings.push(Warning::new(name, value, message));
+            }
+            _ => {}
+        }
+    }
+
+    /// What `cp_enable` says with `ownership: kubernetes`; none where it says nothing.
+    fn control_plane(&self) -> Option<bool> {
+        boolean(self.cp_enable?.1)
+    }
+
+    /// How `cp_enable` contradicts what the other sources say: whether there are addresses.
+    pub(super) fn contradiction(&self, addresses: bool) -> Option<Problem> {
+        let (name, value) = self.cp_enable?;
+        let (message, fix) = match (self.control_plane(), addresses) {
+            (Some(true), false) => (
+                "the control plane has no address",
+                "set `controlPlane.addresses`, or remove cp_enable",
+            ),
+            (Some(false), true) => (
+                "contradicts `controlPlane.addresses`",
+                "remove cp_enable, or the addresses",
+            ),
+            (None, _) => ("not true or false", "write true or false"),
+            _ => return None,
+        };
+        Some(Problem::new(name, value, message, fix))
     }
 
     /// What was given for a key.
@@ -225,7 +365,7 @@ fn refuse(
     errors: &mut Vec<Problem>,
     warnings: &mut Vec<Warning>,
 ) {
-    if matches!(value.trim(), "false" | "False" | "FALSE" | "f" | "F" | "0") {
+    if boolean(value) == Some(false) {
         let message = format!("no effect: {feature} is not part of xvip; remove it");
         warnings.push(Warning::new(name, value, message));
     } else {
@@ -238,11 +378,21 @@ fn refuse(
     }
 }
 
+/// As Go's `strconv.ParseBool` reads it.
+fn boolean(text: &str) -> Option<bool> {
+    match text.trim() {
+        "true" | "True" | "TRUE" | "t" | "T" | "1" => Some(true),
+        "false" | "False" | "FALSE" | "f" | "F" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 fn unknown(name: &str) -> String {
     let known = TRANSLATED
         .iter()
         .map(|(name, _)| *name)
-        .chain(REPLACED.iter().map(|(name, _)| *name));
+        .chain(REPLACED.iter().map(|(name, _)| *name))
+        .chain(ADDRESSES);
     match closest(name, known) {
         Some(meant) => format!("no effect: unknown; did you mean `{meant}`?"),
         None => {

@@ -5,10 +5,11 @@
 //! reading without errors becomes a [`Config`] to run with. Nothing here asks the host;
 //! [`refusal`] judges a VIP by what was observed of it.
 
-mod address;
+pub mod address;
 mod interfaces;
 mod key;
 mod kube_vip;
+mod kubernetes;
 mod prefix;
 mod problem;
 mod reader;
@@ -29,6 +30,7 @@ use serde::Serialize;
 pub use self::{
     interfaces::{Glob, GlobError, Interfaces, is_ignored},
     key::Key,
+    kubernetes::{ControlPlane, Kubernetes, Services, written},
     prefix::{Bits, Note, PrefixError, PrefixPolicy, Resolved, Wanted},
     problem::{Invalid, Problem, Warning},
     reader::{Reading, read},
@@ -58,6 +60,8 @@ pub struct Config {
     pub vips: Vec<VipSpec>,
     /// Where `/metrics` and the like are served.
     pub http: SocketAddr,
+    /// Where `/metrics` is served besides, and nothing else.
+    pub metrics: Option<SocketAddr>,
     /// The directory on bpffs.
     pub pin_dir: PathBuf,
     /// Whose addresses are taken over when they equal a VIP.
@@ -77,6 +81,8 @@ pub struct VipSpec {
     pub address: IpAddr,
     /// Its own interfaces, in the order of preference.
     pub interfaces: Option<Vec<Glob>>,
+    /// Its own prefix lengths.
+    pub prefix: Option<PrefixPolicy>,
 }
 
 /// How programs are attached.
@@ -105,12 +111,13 @@ pub enum Bind {
 }
 
 /// Who decides what this node owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ownership {
     /// This node owns what is listed.
     #[default]
     Static,
+    /// The agents of the cluster, by sessions and claims.
+    Kubernetes(Box<Kubernetes>),
 }
 
 /// Whose addresses are taken over.
@@ -188,6 +195,7 @@ impl Default for Config {
             ownership: Ownership::default(),
             vips: Vec::new(),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 9470)),
+            metrics: None,
             pin_dir: PathBuf::from("/sys/fs/bpf/xvip"),
             adopt: Vec::new(),
             boot_id: None,
@@ -198,6 +206,22 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The VIPs that the configuration itself names: those of static ownership, or those of the
+    /// control plane.
+    pub fn named(&self) -> Vec<VipSpec> {
+        let control_plane = match &self.ownership {
+            Ownership::Kubernetes(cluster) => cluster.control_plane.as_ref(),
+            Ownership::Static => None,
+        };
+        let addresses = control_plane.map_or(&[][..], |plane| &plane.addresses);
+        let of_control_plane = addresses.iter().map(|address| VipSpec {
+            address: *address,
+            interfaces: None,
+            prefix: None,
+        });
+        self.vips.iter().cloned().chain(of_control_plane).collect()
+    }
+
     /// The interfaces that a VIP may live on.
     pub fn interfaces_of(&self, vip: &VipSpec) -> Interfaces {
         match &vip.interfaces {
@@ -216,7 +240,8 @@ impl Config {
     /// on it.
     pub fn bound_on(&self, vip: &VipSpec, link: Option<&Link>) -> Resolved {
         let connected: Option<Vec<IpNet>> = link.map(connected);
-        self.prefix.resolve(vip.address, connected.as_deref())
+        let policy = vip.prefix.as_ref().unwrap_or(&self.prefix);
+        policy.resolve(vip.address, connected.as_deref())
     }
 }
 

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use super::{
-    Attach, Bind, Config, Invalid, Key, Log, LogFormat, LogLevel, OnExit, Problem, Warning,
+    Attach, Bind, Config, Invalid, Key, Log, LogFormat, LogLevel, OnExit, Ownership, PrefixPolicy,
+    Problem, VipSpec, Warning,
     key::closest,
     kube_vip::KubeVip,
     source::{File, Given},
@@ -33,17 +34,24 @@ pub fn read(
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let file = File::read(file.unwrap_or_default(), &mut errors);
-    let kube_vip = KubeVip::read(&environment, &mut errors, &mut warnings);
     warn_of_unknown(&environment, &mut warnings);
     let mut sources = Sources {
         flags,
         environment: &environment,
         file: &file,
-        kube_vip: &kube_vip,
+        kube_vip: KubeVip::default(),
         errors,
         warnings,
     };
-    let config = sources.config(host_name);
+    // What kube-vip's variables mean depends on it, and none of them sets it.
+    let mode = sources.mode();
+    sources.kube_vip = KubeVip::read(
+        &environment,
+        mode,
+        &mut sources.errors,
+        &mut sources.warnings,
+    );
+    let config = sources.config(host_name, mode);
     let Sources {
         errors, warnings, ..
     } = sources;
@@ -85,17 +93,27 @@ impl Reading {
     }
 }
 
-struct Sources<'a> {
+/// The values of `ownership`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mode {
+    #[default]
+    Static,
+    Kubernetes,
+}
+
+/// Where values come from, and what was found wrong so far.
+#[derive(Debug)]
+pub(super) struct Sources<'a> {
     flags: &'a [(Key, String)],
     environment: &'a BTreeMap<String, String>,
     file: &'a File,
-    kube_vip: &'a KubeVip<'a>,
-    errors: Vec<Problem>,
+    kube_vip: KubeVip<'a>,
+    pub(super) errors: Vec<Problem>,
     warnings: Vec<Warning>,
 }
 
 impl<'a> Sources<'a> {
-    fn config(&mut self, host_name: &str) -> Config {
+    fn config(&mut self, host_name: &str, mode: Mode) -> Config {
         let default = Config::default();
         let prefix = self.get(Key::Prefix, value::prefix).unwrap_or_default();
         let config = Config {
@@ -134,15 +152,10 @@ impl<'a> Sources<'a> {
                     )
                 })
                 .unwrap_or(default.announce_rate),
-            ownership: self
-                .one(Key::Ownership, value::ownership)
-                .unwrap_or_default(),
-            vips: self
-                .get(Key::Vips, |given, problems| {
-                    value::vips(given, prefix, problems)
-                })
-                .unwrap_or_default(),
+            ownership: self.ownership(mode, prefix),
+            vips: self.vips(mode, prefix),
             http: self.one(Key::Http, value::http).unwrap_or(default.http),
+            metrics: self.one(Key::Metrics, value::metrics).flatten(),
             pin_dir: self
                 .one(Key::PinDir, value::pin_dir)
                 .unwrap_or(default.pin_dir),
@@ -159,16 +172,81 @@ impl<'a> Sources<'a> {
                 .unwrap_or_default(),
             log: self.log(),
         };
-        if config.vips.is_empty() && self.errors.is_empty() {
-            let nothing = "no VIP is configured: this node answers for none";
-            self.warnings
-                .push(Warning::new(Key::Vips.path(), "", nothing));
+        if self.errors.is_empty() {
+            self.warn_of_nothing(&config);
         }
         config
     }
 
+    fn mode(&mut self) -> Mode {
+        let words = [("static", Mode::Static), ("kubernetes", Mode::Kubernetes)];
+        self.word(Key::Ownership, &words).unwrap_or_default()
+    }
+
+    /// The keys of `ownership: kubernetes` are judged in any case; elsewhere they are warnings.
+    fn ownership(&mut self, mode: Mode, prefix: PrefixPolicy) -> Ownership {
+        let kubernetes = self.kubernetes(prefix);
+        if mode == Mode::Kubernetes {
+            let named = kubernetes.control_plane.is_some();
+            self.errors.extend(self.kube_vip.contradiction(named));
+            if !named {
+                let message = "no effect without `controlPlane.addresses`";
+                self.warn_of(Key::ControlPlanePort, message);
+            }
+            return Ownership::Kubernetes(Box::new(kubernetes));
+        }
+        let message = "no effect with `ownership: static`: write `ownership: kubernetes`, or \
+                       remove it";
+        for key in Key::OF_KUBERNETES {
+            self.warn_of(key, message);
+        }
+        Ownership::Static
+    }
+
+    fn warn_of(&mut self, key: Key, message: &str) {
+        let warnings = self.given(key);
+        let warnings = warnings
+            .iter()
+            .map(|given| Warning::new(&given.field, given.shown(), message));
+        self.warnings.extend(warnings);
+    }
+
+    fn vips(&mut self, mode: Mode, prefix: PrefixPolicy) -> Vec<VipSpec> {
+        let read = |given: &Given<'a>, problems: &mut Vec<Problem>| {
+            let vips = value::vips(given, prefix, problems)?;
+            if mode == Mode::Kubernetes && !vips.is_empty() {
+                problems.push(given.problem(
+                    "with `ownership: kubernetes` VIPs come from Services, and no list is read",
+                    "remove it and name the addresses in `xvip.io/addresses` of a Service or in \
+                     `controlPlane.addresses`, or write `ownership: static`",
+                ));
+                return None;
+            }
+            Some(vips)
+        };
+        self.get(Key::Vips, read).unwrap_or_default()
+    }
+
+    fn warn_of_nothing(&mut self, config: &Config) {
+        let (key, nothing) = match &config.ownership {
+            Ownership::Static if config.vips.is_empty() => (
+                Key::Vips,
+                "no VIP is configured: this node answers for none",
+            ),
+            Ownership::Kubernetes(cluster)
+                if cluster.services.none() && cluster.control_plane.is_none() =>
+            {
+                let nothing = "neither Services nor the control plane get VIPs: no class is \
+                               listed, and those without one are not served";
+                (Key::ServicesLoadBalancerClasses, nothing)
+            }
+            _ => return,
+        };
+        self.warnings.push(Warning::new(key.path(), "", nothing));
+    }
+
     /// What is known of a key, by precedence.
-    fn given(&self, key: Key) -> Vec<Given<'a>> {
+    pub(super) fn given(&self, key: Key) -> Vec<Given<'a>> {
         let flag = self
             .flags
             .iter()
@@ -187,10 +265,10 @@ impl<'a> Sources<'a> {
     }
 
     /// Reads every value of a key; the first counts.
-    fn get<T>(
+    pub(super) fn get<T>(
         &mut self,
         key: Key,
-        read: impl Fn(&Given<'a>, &mut Vec<Problem>) -> Option<T>,
+        mut read: impl FnMut(&Given<'a>, &mut Vec<Problem>) -> Option<T>,
     ) -> Option<T> {
         let read: Vec<Option<T>> = self
             .given(key)
@@ -201,13 +279,17 @@ impl<'a> Sources<'a> {
     }
 
     /// As [`Self::get`], for a value that has one problem at most.
-    fn one<T>(&mut self, key: Key, read: impl Fn(&Given<'a>) -> Result<T, Problem>) -> Option<T> {
+    pub(super) fn one<T>(
+        &mut self,
+        key: Key,
+        read: impl Fn(&Given<'a>) -> Result<T, Problem>,
+    ) -> Option<T> {
         self.get(key, |given, problems| {
             read(given).map_err(|problem| problems.push(problem)).ok()
         })
     }
 
-    fn word<T: Copy>(&mut self, key: Key, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, key: Key, words: &[(&str, T)]) -> Option<T> {
         self.one(key, |given| given.word(words))
     }
 

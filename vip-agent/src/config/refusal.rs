@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{Adopt, Config, Problem, VipSpec, address::reserved_in};
+use super::{Adopt, Config, Ownership, Problem, VipSpec, address::reserved_in};
 use crate::{
     host::{Address, Host, Link},
     vip::host_prefix,
@@ -62,6 +62,23 @@ impl<'a> Occupied<'a> {
         }
     }
 
+    /// Addresses that others have bound, with the interface.
+    pub fn bound(&self) -> impl Iterator<Item = (IpAddr, &str)> {
+        self.bound
+            .iter()
+            .map(|(address, (link, _))| (*address, *link))
+    }
+
+    /// Gateways of default routes.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        self.gateways.iter().copied()
+    }
+
+    /// Connected subnets.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNet> {
+        self.subnets.iter().copied()
+    }
+
     /// Why `vip` cannot be taken, if so.
     pub fn refuse(&self, vip: &VipSpec) -> Option<Problem> {
         let (message, fix) = self.reason(vip.address)?;
@@ -91,11 +108,21 @@ impl<'a> Occupied<'a> {
     }
 
     fn field(&self, vip: &VipSpec) -> String {
-        let listed = &self.config.vips;
-        match listed.iter().position(|other| other.address == vip.address) {
-            Some(index) => format!("vips[{index}].address"),
-            None => "vips".into(),
+        match &self.config.ownership {
+            Ownership::Static => {
+                let mut listed = self.config.vips.iter();
+                listed
+                    .position(|other| other.address == vip.address)
+                    .map(|index| format!("vips[{index}].address"))
+            }
+            Ownership::Kubernetes(cluster) => {
+                let plane = cluster.control_plane.as_ref();
+                plane
+                    .and_then(|plane| plane.addresses.iter().position(|a| *a == vip.address))
+                    .map(|index| format!("controlPlane.addresses[{index}]"))
+            }
         }
+        .unwrap_or_else(|| "vips".into())
     }
 }
 

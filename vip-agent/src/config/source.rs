@@ -1,13 +1,13 @@
 //! Where values come from, and their form there: text on the command line and in the
 //! environment, YAML in the file.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use serde_json::{Map, Value};
 use serde_saphyr::{Error, Options, UserMessageFormatter, options::DuplicateKeyPolicy};
 
 use super::{
-    key::{Key, OF_KUBERNETES, closest},
+    key::{Key, closest},
     problem::Problem,
 };
 
@@ -22,6 +22,8 @@ pub(super) struct Given<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form<'a> {
     Text(&'a str),
+    /// A text that counts seconds, as kube-vip's durations do.
+    Seconds(&'a str),
     Yaml(&'a Value),
 }
 
@@ -30,6 +32,13 @@ impl<'a> Given<'a> {
         Self {
             field: field.into(),
             form: Form::Text(text),
+        }
+    }
+
+    pub(super) fn seconds(field: impl Into<String>, text: &'a str) -> Self {
+        Self {
+            field: field.into(),
+            form: Form::Seconds(text),
         }
     }
 
@@ -50,7 +59,7 @@ impl<'a> Given<'a> {
     /// The value as messages show it.
     pub(super) fn shown(&self) -> String {
         match self.form {
-            Form::Text(text) => text.to_owned(),
+            Form::Text(text) | Form::Seconds(text) => text.to_owned(),
             Form::Yaml(Value::String(text)) => text.clone(),
             Form::Yaml(value) => value.to_string(),
         }
@@ -64,7 +73,7 @@ impl<'a> Given<'a> {
     /// A text. `example` is what could stand there.
     pub(super) fn string(&self, example: &str) -> Result<&'a str, Problem> {
         match self.form {
-            Form::Text(text) => Ok(text.trim()),
+            Form::Text(text) | Form::Seconds(text) => Ok(text.trim()),
             Form::Yaml(Value::String(text)) => Ok(text),
             Form::Yaml(value @ (Value::Number(_) | Value::Bool(_))) => Err(self.problem(
                 format!("{} where a text belongs", kind(value)),
@@ -103,7 +112,7 @@ impl<'a> Given<'a> {
     pub(super) fn number<T: FromStr>(&self, message: &str, example: &str) -> Result<T, Problem> {
         let fix = || format!("write {example}");
         let digits = match self.form {
-            Form::Text(text) => text.trim().to_owned(),
+            Form::Text(text) | Form::Seconds(text) => text.trim().to_owned(),
             Form::Yaml(Value::Number(number)) => number.to_string(),
             Form::Yaml(value) => {
                 let message = format!("{} where a number belongs", kind(value));
@@ -113,11 +122,55 @@ impl<'a> Given<'a> {
         digits.parse().map_err(|_| self.problem(message, fix()))
     }
 
+    /// A duration: a number and its unit. Without a unit only where it counts seconds.
+    pub(super) fn duration(&self, example: &str) -> Result<Duration, Problem> {
+        let fix = match self.form {
+            Form::Seconds(_) => "write seconds, as in 15".to_owned(),
+            _ => format!("write a number with ms, s or m, as in {example}"),
+        };
+        let (text, unit) = match self.form {
+            Form::Seconds(text) => (text.trim(), "s"),
+            Form::Yaml(Value::Number(number)) => {
+                let fix = format!("write a unit: \"{number}s\" or \"{number}ms\"");
+                return Err(self.problem("a duration without a unit", fix));
+            }
+            _ => {
+                let text = self.string(example)?;
+                text.split_at(text.find(char::is_alphabetic).unwrap_or(text.len()))
+            }
+        };
+        let unit = match unit {
+            "ms" => 0.001,
+            "s" => 1.0,
+            "m" => 60.0,
+            "" => return Err(self.problem("a duration without a unit", fix)),
+            _ => return Err(self.problem("not a duration", fix)),
+        };
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        text.parse::<f64>()
+            .ok()
+            .filter(|_| plain)
+            .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
+            .ok_or_else(|| self.problem("not a duration", fix))
+    }
+
+    /// True or false; on the command line and in the environment, the word.
+    pub(super) fn boolean(&self) -> Result<bool, Problem> {
+        let text = match self.form {
+            Form::Yaml(Value::Bool(value)) => return Ok(*value),
+            Form::Yaml(_) => None,
+            Form::Text(text) | Form::Seconds(text) => text.trim().parse().ok(),
+        };
+        text.ok_or_else(|| self.problem("not true or false", "write true or false"))
+    }
+
     /// The elements of a list; in a text they are separated by commas.
     pub(super) fn list(&self, example: &str) -> Result<Vec<Given<'a>>, Problem> {
         match self.form {
             Form::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
-            Form::Text(text) => Ok(text
+            Form::Text(text) | Form::Seconds(text) => Ok(text
                 .split(',')
                 .map(|element| Given::text(&self.field, element.trim()))
                 .collect()),
@@ -203,26 +256,32 @@ impl File {
     }
 
     fn refuse_unknown(&self, problems: &mut Vec<Problem>) {
-        let mut top: Vec<&str> = Key::ALL
-            .iter()
-            .map(|key| key.path().split('.').next().unwrap_or_default())
-            .collect();
+        let mut top: Vec<&str> = Key::ALL.map(|key| head(key.path()).0).into();
         top.dedup();
         for (key, value) in &self.0 {
-            if OF_KUBERNETES.contains(&key.as_str()) {
-                problems.push(Problem::new(
-                    key,
-                    value,
-                    "belongs to `ownership: kubernetes`, which this build does not know",
-                    "remove it and list the addresses under `vips`",
-                ));
-            } else if !top.contains(&key.as_str()) {
+            if !top.contains(&key.as_str()) {
                 problems.push(unknown(key.clone(), key, value, &top));
+                continue;
             }
-        }
-        if let Some(log) = self.0.get("log").filter(|log| !log.is_null()) {
-            let example = "log: {level: info, format: text}";
-            Given::yaml("log", log).mapping(["level", "format"], example, problems);
+            let parts: Vec<&str> = Key::ALL
+                .iter()
+                .filter_map(|other| head(other.path()).1.filter(|_| head(other.path()).0 == key))
+                .collect();
+            match value {
+                Value::Null => {}
+                _ if parts.is_empty() => {}
+                Value::Object(map) => {
+                    for (part, value) in map {
+                        if !parts.contains(&part.as_str()) {
+                            problems.push(unknown(format!("{key}.{part}"), part, value, &parts));
+                        }
+                    }
+                }
+                _ => {
+                    let fix = format!("write {key}: {{{}: ...}}", parts.join(": ..., "));
+                    problems.push(Problem::new(key, value, "a mapping belongs here", fix));
+                }
+            }
         }
     }
 
@@ -234,6 +293,14 @@ impl File {
             value = value.as_object()?.get(part)?;
         }
         (!value.is_null()).then(|| Given::yaml(key.path(), value))
+    }
+}
+
+/// The first part of a key's path, and the second where there is one.
+fn head(path: &'static str) -> (&'static str, Option<&'static str>) {
+    match path.split_once('.') {
+        Some((first, second)) => (first, Some(second)),
+        None => (path, None),
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Reads with `HOST` for a host name.
-fn reading(flags: &[(Key, &str)], environment: &[(&str, &str)], file: &str) -> Reading {
+pub(super) fn reading(flags: &[(Key, &str)], environment: &[(&str, &str)], file: &str) -> Reading {
     let flags: Vec<(Key, String)> = flags
         .iter()
         .map(|(key, text)| (*key, (*text).to_owned()))
@@ -14,20 +14,20 @@ fn reading(flags: &[(Key, &str)], environment: &[(&str, &str)], file: &str) -> R
     read(&flags, environment, Some(file), "HOST")
 }
 
-fn config(flags: &[(Key, &str)], environment: &[(&str, &str)], file: &str) -> Config {
+pub(super) fn config(flags: &[(Key, &str)], environment: &[(&str, &str)], file: &str) -> Config {
     reading(flags, environment, file).into_config().unwrap().0
 }
 
-fn of_file(file: &str) -> Config {
+pub(super) fn of_file(file: &str) -> Config {
     config(&[], &[], file)
 }
 
 /// The errors of a file, as field and value.
-fn errors(file: &str) -> Vec<(String, String)> {
+pub(super) fn errors(file: &str) -> Vec<(String, String)> {
     places(reading(&[], &[], file).errors())
 }
 
-fn places(problems: &[Problem]) -> Vec<(String, String)> {
+pub(super) fn places(problems: &[Problem]) -> Vec<(String, String)> {
     problems
         .iter()
         .map(|problem| {
@@ -37,7 +37,7 @@ fn places(problems: &[Problem]) -> Vec<(String, String)> {
         .collect()
 }
 
-fn place(field: &str, value: &str) -> (String, String) {
+pub(super) fn place(field: &str, value: &str) -> (String, String) {
     (field.to_owned(), value.to_owned())
 }
 
@@ -62,6 +62,7 @@ vips:
   - address: 2001:db8::100
     interfaces: [eth1]
 http: "[::1]:9000"
+metrics: 192.0.2.11:9000
 pinDir: /sys/fs/bpf/other
 adopt: [kube-vip]
 bootId: test
@@ -75,6 +76,7 @@ fn every_key_of_the_file_takes_effect() {
     let vip = |address: &str, interfaces| VipSpec {
         address: address.parse().unwrap(),
         interfaces,
+        prefix: None,
     };
     let expected = Config {
         node: "node-a".into(),
@@ -90,6 +92,7 @@ fn every_key_of_the_file_takes_effect() {
             vip("2001:db8::100", Some(vec![glob("eth1")])),
         ],
         http: "[::1]:9000".parse().unwrap(),
+        metrics: Some("192.0.2.11:9000".parse().unwrap()),
         pin_dir: "/sys/fs/bpf/other".into(),
         adopt: vec![Adopt::KubeVip],
         boot_id: Some("test".into()),
@@ -111,6 +114,7 @@ fn every_key_of_the_file_takes_effect() {
         ("XVIP_OWNERSHIP", "static"),
         ("XVIP_VIPS", "192.0.2.100,2001:db8::100"),
         ("XVIP_HTTP", "[::1]:9000"),
+        ("XVIP_METRICS", "[192.0.2.11]:9000"),
         ("XVIP_PIN_DIR", "/sys/fs/bpf/other"),
         ("XVIP_ADOPT", "kube-vip"),
         ("XVIP_BOOT_ID", "test"),
@@ -123,11 +127,15 @@ fn every_key_of_the_file_takes_effect() {
         ..expected
     };
     assert_eq!(config(&[], &variables, ""), expected);
-    let flags = Key::ALL.map(|key| {
-        let variable = key.variable();
-        let given = variables.iter().find(|(name, _)| *name == variable);
-        (key, given.unwrap().1)
-    });
+    let flags: Vec<(Key, &str)> = Key::ALL
+        .into_iter()
+        .filter(|key| !Key::OF_KUBERNETES.contains(key))
+        .map(|key| {
+            let variable = key.variable();
+            let given = variables.iter().find(|(name, _)| *name == variable);
+            (key, given.unwrap().1)
+        })
+        .collect();
     assert_eq!(config(&flags, &[], ""), expected);
 }
 
@@ -198,7 +206,7 @@ adopt: [metallb]
 bootId: 7
 onExit: stop
 log: {levl: info, format: xml}
-services: {}
+services: {classes: []}
 "#;
     let expected = [
         ("adopt[0]", "metallb"),
@@ -218,7 +226,7 @@ services: {}
         ("pinDir", "relative"),
         ("prefix", "129"),
         ("prefx", "32"),
-        ("services", "{}"),
+        ("services.classes", "[]"),
         ("vips[0].address", "192.0.2.300"),
         ("vips[1].interface", "[\"eth0\"]"),
         ("vips[2]", "192.0.2.2"),
@@ -249,17 +257,6 @@ fn what_is_no_yaml_is_an_error_with_its_line() {
     let twice = errors("node: a\nnode: b\nattach: xdp");
     let expected = [place("file:2:1", "node: b"), place("attach", "xdp")];
     assert_eq!(twice, expected, "a key given twice");
-}
-
-#[test]
-fn kubernetes_ownership_is_refused_with_a_sentence() {
-    let reading = reading(&[], &[], "ownership: kubernetes\nlease: {duration: 5s}");
-    let [of_key, of_ownership] = reading.errors() else {
-        panic!("{:?}", reading.errors())
-    };
-    assert_eq!(of_key.field, "lease");
-    assert_eq!(of_ownership.field, "ownership");
-    assert!(of_ownership.message.contains("static"));
 }
 
 #[test]
@@ -436,12 +433,12 @@ proptest! {
     fn no_file_and_no_variable_panics(
         file in prop_oneof![
             any::<String>(),
-            "(prefix|vips|node|log|http|interfaces): [-{}\\[\\]a-z0-9:,.\"'& *!|>]{0,24}\n",
+            "(prefix|vips|node|log|http|interfaces|lease|services|controlPlane): [-{}\\[\\]a-z0-9:,.\"'& *!|>]{0,24}\n",
         ],
         prefix in any::<String>(),
         vips in "[0-9a-f:.,/%]{0,24}",
     ) {
-        let environment = [("vip_cidr", &*prefix), ("XVIP_VIPS", &*vips), ("vip_loglevel", &*prefix)];
+        let environment = [("vip_cidr", &*prefix), ("XVIP_VIPS", &*vips), ("vip_loglevel", &*prefix), ("XVIP_LEASE_HOLD", &*prefix)];
         let reading = reading(&[(Key::Prefix, &*prefix)], &environment, &file);
         for vip in &reading.shown().vips {
             let bound = reading.shown().bound_on(vip, None);

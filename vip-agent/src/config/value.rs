@@ -2,15 +2,14 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
 use serde_json::Value;
 
 use super::{
-    Adopt, Glob, Interfaces, Ownership, PrefixError, PrefixPolicy, Problem, VipSpec, Wanted,
-    address,
+    Adopt, Glob, Interfaces, PrefixError, PrefixPolicy, Problem, VipSpec, Wanted, address,
     source::{Form, Given},
 };
 
@@ -47,7 +46,9 @@ pub(super) fn prefix(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<P
                 ipv6: family(ipv6, PrefixPolicy::ipv6, problems),
             });
         }
-        Form::Text(_) | Form::Yaml(Value::Number(_) | Value::String(_)) => given.shown(),
+        Form::Text(_) | Form::Seconds(_) | Form::Yaml(Value::Number(_) | Value::String(_)) => {
+            given.shown()
+        }
         Form::Yaml(_) => {
             problems.push(given.problem(
                 "a prefix length, two, or a mapping belongs here",
@@ -82,16 +83,6 @@ fn family<const MAX: u8>(
     collected(wanted, problems).unwrap_or_default()
 }
 
-pub(super) fn ownership(given: &Given<'_>) -> Result<Ownership, Problem> {
-    if given.string("static")? == "kubernetes" {
-        return Err(given.problem(
-            "this build knows static ownership alone: this node owns what is listed",
-            "write static, and list the addresses under `vips`",
-        ));
-    }
-    given.word(&[("static", Ownership::Static)])
-}
-
 /// The VIPs, each usable with its prefix as far as that is known without the host.
 pub(super) fn vips(
     given: &Given<'_>,
@@ -100,11 +91,11 @@ pub(super) fn vips(
 ) -> Option<Vec<VipSpec>> {
     let example = "a list of mappings: `- address: 192.0.2.100`";
     let elements = collected(given.list(example), problems)?;
-    let mut seen: HashMap<IpAddr, String> = HashMap::new();
+    let mut seen = HashMap::new();
     let mut specs = Vec::with_capacity(elements.len());
     for element in elements {
         let (place, interfaces) = match element.form {
-            Form::Text(_) => (Some(element), None),
+            Form::Text(_) | Form::Seconds(_) => (Some(element), None),
             Form::Yaml(_) => {
                 let example = "`address: 192.0.2.100`";
                 let before = problems.len();
@@ -118,33 +109,40 @@ pub(super) fn vips(
                 (place, interfaces.and_then(|given| globs(&given, problems)))
             }
         };
-        let Some(place) = place else { continue };
-        let reserved = |address| {
-            let bound = prefix.fixed(address)?;
-            Some((bound, address::reserved_in(address, bound)?))
-        };
-        match address::parse(&place) {
-            Err(problem) => problems.push(problem),
-            Ok(address) if let Some((bound, reason)) = reserved(address) => {
-                problems.push(place.problem(
-                    format!("with its prefix, {bound}, it is {reason}"),
-                    "choose another address of the subnet, or another `prefix`",
-                ));
-            }
-            Ok(address) => match seen.get(&address) {
-                Some(first) => problems
-                    .push(place.problem(format!("listed twice: {first} has it too"), "remove one")),
-                None => {
-                    seen.insert(address, place.field);
-                    specs.push(VipSpec {
-                        address,
-                        interfaces: interfaces.filter(|listed| !listed.is_empty()),
-                    });
-                }
-            },
+        let address = place.map(|place| vip(&place, prefix, &mut seen));
+        if let Some(address) = address.and_then(|address| collected(address, problems)) {
+            specs.push(VipSpec {
+                address,
+                interfaces: interfaces.filter(|listed| !listed.is_empty()),
+                prefix: None,
+            });
         }
     }
     Some(specs)
+}
+
+/// The address of a VIP, usable with its prefix as far as that is known without the host, and
+/// not among `seen`: addresses and where they stand.
+pub(super) fn vip(
+    given: &Given<'_>,
+    prefix: PrefixPolicy,
+    seen: &mut HashMap<IpAddr, String>,
+) -> Result<IpAddr, Problem> {
+    let address = address::parse(given)?;
+    let reserved = prefix
+        .fixed(address)
+        .and_then(|bound| Some((bound, address::reserved_in(address, bound)?)));
+    if let Some((bound, reason)) = reserved {
+        return Err(given.problem(
+            format!("with its prefix, {bound}, it is {reason}"),
+            "choose another address of the subnet, or another `prefix`",
+        ));
+    }
+    if let Some(first) = seen.get(&address) {
+        return Err(given.problem(format!("listed twice: {first} has it too"), "remove one"));
+    }
+    seen.insert(address, given.field.clone());
+    Ok(address)
 }
 
 pub(super) fn http(given: &Given<'_>) -> Result<SocketAddr, Problem> {
@@ -159,6 +157,21 @@ pub(super) fn http(given: &Given<'_>) -> Result<SocketAddr, Problem> {
         Some(all) => Ok(all),
         None => given.parsed("not an address with a port", example),
     }
+}
+
+/// As [`http`], with an address of either family in brackets: Kubernetes gives a Pod the node's
+/// address without them (`[$(HOST_IP)]:9470`). An empty text is none.
+pub(super) fn metrics(given: &Given<'_>) -> Result<Option<SocketAddr>, Problem> {
+    let text = given.string("192.0.2.11:9470")?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let bracketed = || {
+        let (address, port) = text.strip_prefix('[')?.split_once("]:")?;
+        let address: Ipv4Addr = address.parse().ok()?;
+        Some(SocketAddr::from((address, port.parse().ok()?)))
+    };
+    bracketed().map_or_else(|| http(given), Ok).map(Some)
 }
 
 pub(super) fn pin_dir(given: &Given<'_>) -> Result<PathBuf, Problem> {
@@ -183,12 +196,12 @@ pub(super) fn adopt(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<Ve
     Some(adopt)
 }
 
-fn collected<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+pub(super) fn collected<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|problem| problems.push(problem)).ok()
 }
 
 /// Those that can be read; the others are problems.
-fn all<'a, T>(
+pub(super) fn all<'a, T>(
     elements: &[Given<'a>],
     problems: &mut Vec<Problem>,
     read: impl Fn(&Given<'a>) -> Result<T, Problem>,

@@ -1,5 +1,9 @@
 //! SIGTERM.
 
+use std::net::IpAddr;
+
+use vip_common::abi::SLOT_SESSION;
+
 use super::Driver;
 use crate::{
     binding,
@@ -14,22 +18,23 @@ impl Driver {
             tracing::info!("leaving the VIPs to the kernel: onExit is keep");
             return;
         }
-        self.slots.fence(self.claim.slot);
+        self.slots.fence(SLOT_SESSION);
         for (vip, record) in &self.vips {
             if let Some(ifindex) = record.ifindex {
                 let what = VipFact::Withdrawn("the agent is stopped".into());
                 self.tell(Fact::vip(*vip, self.name(ifindex), what));
             }
         }
-        if !self.unbind_all().await {
+        if !self.unbind(|_| true).await {
             // Without entries and programs, the kernel's own stack would answer for it.
             tracing::warn!("the programs stay and keep the addresses silent that stay bound");
             return;
         }
-        for key in self.programmed.keys() {
+        let keys: Vec<_> = self.entries.lock().programmed().keys().copied().collect();
+        for key in &keys {
             let removed = self
-                .tables
-                .vips
+                .entries
+                .lock()
                 .remove(key)
                 .and_then(|()| self.tables.vip_state.remove(key));
             if let Err(error) = removed {
@@ -45,8 +50,9 @@ impl Driver {
         }
     }
 
-    /// Removes every address of ours; whether none is left.
-    async fn unbind_all(&self) -> bool {
+    /// Removes the addresses of the VIPs that are `chosen`, and those that hold their groups;
+    /// whether none of ours is left.
+    pub(super) async fn unbind(&self, chosen: impl Fn(IpAddr) -> bool) -> bool {
         let host = match self.netlink.observe().await {
             Ok(host) => host,
             Err(error) => {
@@ -54,8 +60,20 @@ impl Driver {
                 return false;
             }
         };
-        let plan = binding::plan(&[], &host, &[]);
+        let mut plan = binding::plan(&[], &host, &[]);
         let mut all = true;
+        // Several VIPs may share a group: it goes with the last.
+        let stay: Vec<IpAddr> = (self.vips.keys().copied())
+            .filter(|vip| !chosen(*vip))
+            .collect();
+        plan.remove.retain(|change| {
+            let goes = match binding::is_cover(change.net) {
+                true => !stay.iter().any(|vip| binding::covers(change.net, *vip)),
+                false => chosen(change.net.addr()),
+            };
+            all &= goes;
+            goes
+        });
         for ((_, net), refusal) in plan.stuck() {
             tracing::warn!(vip = %net.addr(), reason = %refusal, "an address stays");
             all = false;

@@ -1,12 +1,12 @@
 //! The programs on the interfaces: attached to every one that answers ARP, kept in the first
 //! place, and taken off what is no longer theirs.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, net::Ipv4Addr};
 
 use super::{Driver, RETRY};
 use crate::{
     attachment::{Choice, Mode, Refusal, choose},
-    config::{self, Interfaces, is_ignored},
+    config::{self, Interfaces, VipSpec, is_ignored},
     event::{Fact, InterfaceFact},
     host::Link,
     io::offload,
@@ -65,11 +65,19 @@ impl Driver {
     }
 
     /// Interfaces that VIPs may live on.
-    fn served(&self) -> HashSet<IfIndex> {
+    pub(super) fn served(&self) -> HashSet<IfIndex> {
         let config = &self.config;
-        let own = config.vips.iter().filter(|vip| vip.interfaces.is_some());
-        let first = config.vips.iter().find(|vip| vip.interfaces.is_none());
-        own.chain(first)
+        let vips = || self.desired.iter().flatten();
+        let own = vips().filter(|vip| vip.interfaces.is_some());
+        let first = vips().find(|vip| vip.interfaces.is_none()).cloned();
+        // In Kubernetes they are known before any VIP is.
+        let any = VipSpec {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            interfaces: None,
+            prefix: None,
+        };
+        let first = first.or_else(|| self.kubernetes.is_some().then_some(any));
+        own.chain(&first)
             .flat_map(|vip| config.candidates(vip, &self.host))
             .map(|link| link.ifindex)
             .collect()
@@ -173,6 +181,8 @@ impl Driver {
     pub(super) fn keep_first(&mut self) {
         let now = self.now();
         let guarded: Vec<IfIndex> = self.datapath.attached().keys().copied().collect();
+        self.restores.retain(|ifindex, _| guarded.contains(ifindex));
+        self.behind.retain(|ifindex| guarded.contains(ifindex));
         for ifindex in guarded {
             let limit = self.restores.entry(ifindex).or_default();
             let standing = match self.datapath.ensure_first(ifindex, limit, now) {

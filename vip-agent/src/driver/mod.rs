@@ -6,14 +6,24 @@
 //! loop waits for the outside without an end, so a turn that does not come is a hang, and
 //! `/livez` shows it.
 
+mod cluster;
+mod entries;
 mod exit;
+mod explain;
 mod guard;
+mod hearing;
+mod kubernetes;
+mod lessee;
 mod news;
+mod patrol;
+mod plane;
 mod report;
 mod round;
 mod start;
+mod tenure;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     future,
     net::IpAddr,
@@ -29,25 +39,35 @@ use tokio::{
 };
 use vip_common::abi::{Event, HostMac, LinkEntry};
 
-use self::guard::Guard;
+pub use self::kubernetes::KubernetesError;
 pub use self::start::StartError;
+use self::{
+    entries::SharedEntries,
+    guard::Guard,
+    hearing::Ears,
+    kubernetes::{End, Kubernetes, Wires},
+    tenure::Ruling,
+};
 use crate::{
     announce::Announcer,
     attachment::RestoreLimit,
     binding::FlapLimit,
-    config::{Config, Invalid},
+    config::{Config, Invalid, VipSpec},
     counter_index::CounterIndices,
     event::{Fact, NodeFact},
+    history::History,
     host::Host,
     io::{
         datapath::{Datapath, KernelLog, Records, Slots, Tables},
         http::Question,
+        kube::{apiserver, status::WriteNews, version::VersionError, watch::News},
+        listener::Listener,
         lock::AgentLock,
         netlink::{Hint, HostChanges, Netlink},
         packet_socket::PacketSocket,
     },
     metrics::Metrics,
-    reconcile::{Claim, Programmed},
+    ownership::SessionId,
     status::VipState,
     vip::IfIndex,
 };
@@ -83,6 +103,8 @@ pub struct Driver {
     config: Config,
     reload: Reload,
     metrics: Arc<Metrics>,
+    /// Borrowed for single steps, never across an `await`.
+    history: RefCell<History>,
     started: Instant,
     datapath: Datapath,
     tables: Tables,
@@ -90,6 +112,7 @@ pub struct Driver {
     netlink: Netlink,
     socket: PacketSocket,
     announcer: Announcer,
+    ears: Ears,
     host: Host,
     links: HashMap<IfIndex, LinkEntry>,
     macs: HashMap<HostMac, IfIndex>,
@@ -99,8 +122,10 @@ pub struct Driver {
     restores: BTreeMap<IfIndex, RestoreLimit>,
     /// Interfaces on which a foreign program runs before ours.
     behind: HashSet<IfIndex>,
-    claim: Claim,
-    programmed: Programmed,
+    entries: SharedEntries,
+    /// The VIPs that there are, but for the control plane's; none before they are known completely.
+    desired: Option<Vec<VipSpec>>,
+    kubernetes: Option<Kubernetes>,
     counters: CounterIndices,
     flaps: FlapLimit,
     vips: BTreeMap<IpAddr, Record>,
@@ -108,34 +133,71 @@ pub struct Driver {
     events_dropped: u64,
     rounds: u64,
     round_at: Option<Duration>,
+    /// When the entries in the kernel are next compared with ours.
+    look_at: Duration,
     _lock: AgentLock,
+}
+
+/// The cluster is none to run in.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another machine has this node's name, and renews its session (`ownership.md`, rule 11).
+    #[error(
+        "another machine with this node's name renews the session {0}: give each machine a name of its \
+         own (`node`)"
+    )]
+    NameTaken(SessionId),
+    /// Kubernetes is too old.
+    #[error(transparent)]
+    Unsupported(#[from] VersionError),
 }
 
 /// What wakes the driver.
 pub struct Inputs {
     changes: HostChanges,
     events: Records<Event>,
+    listener: Listener,
     kernel_log: Option<KernelLog>,
     questions: mpsc::Receiver<Question>,
+    cluster: Option<Wires>,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Driver {
-    /// Runs until SIGTERM or SIGINT, then does what `onExit` says.
-    pub async fn run(mut self, mut inputs: Inputs) {
+    /// Runs until SIGTERM or SIGINT; then static ownership does what `onExit` says, and a session
+    /// is handed over.
+    pub async fn run(mut self, mut inputs: Inputs) -> Result<(), RunError> {
         let mut tick = interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.round_at = Some(Duration::ZERO);
-        loop {
+        let end = loop {
             let round = wake(self.round_at, self.now());
+            let think_at = self.kubernetes.as_ref().and_then(|it| it.view.think_at);
+            let thought = wake(think_at, self.now());
             let announcement = wake(self.announcer.next_deadline(), self.now());
+            let ask = wake(self.ears.next_deadline(), self.now());
             tokio::select! {
-                // Renewals will come first; of what there is, losing an address matters most.
+                // Losing an address matters most.
                 biased;
-                _ = inputs.terminate.recv() => break,
-                _ = inputs.interrupt.recv() => break,
+                _ = inputs.terminate.recv() => match self.kubernetes {
+                    None => break End::Stopped,
+                    Some(_) => self.leave(),
+                },
+                _ = inputs.interrupt.recv() => match self.kubernetes {
+                    None => break End::Stopped,
+                    Some(_) => self.leave(),
+                },
+                message = next(&mut inputs.cluster) => match message {
+                    Message::Ruling(ruling) => if let Some(end) = self.obey(ruling).await {
+                        break end;
+                    },
+                    Message::News(news) => self.hear_of_cluster(news),
+                    Message::Written(news) => self.hear_of_writes(news),
+                    Message::ApiServers(news) => self.hear_of_api_servers(news),
+                },
+                () = thought => self.think(),
                 () = round => {
                     self.round_at = None;
                     self.round().await;
@@ -145,21 +207,33 @@ impl Driver {
                     None => {
                         let error = "the netlink connection is closed".into();
                         self.tell(Fact::Node(NodeFact::ReconcileFailed { part: "netlink", error }));
-                        break;
+                        break End::Stopped;
                     }
                 },
                 event = inputs.events.next() => match event {
                     Ok(event) => self.hear(event),
                     Err(error) => self.failed("events", error),
                 },
+                heard = inputs.listener.next() => self.hear_lan(heard),
+                () = ask => self.ask_lan().await,
                 () = announcement => self.announce().await,
-                Some(question) = inputs.questions.recv() => self.answer(question),
-                _ = tick.tick() => self.tick(),
+                Some(question) = inputs.questions.recv() => self.answer(question).await,
+                _ = tick.tick() => {
+                    self.count_unheard(inputs.listener.dropped());
+                    self.tick();
+                }
                 _ = inputs.hangup.recv() => self.reload(),
                 () = log_lines(&mut inputs.kernel_log) => {}
             }
+        };
+        match end {
+            End::Stopped => self.exit().await,
+            // Entries and programs stay: what is bound here by others stays silent.
+            End::Left => {}
+            End::Refused(other) => return Err(RunError::NameTaken(other)),
+            End::Unsupported(error) => return Err(error.into()),
         }
-        self.exit().await;
+        Ok(())
     }
 
     fn now(&self) -> Duration {
@@ -169,6 +243,7 @@ impl Driver {
     fn tell(&self, fact: Fact) {
         fact.log();
         self.metrics.observe(&fact);
+        self.history.borrow_mut().note(&fact, Timestamp::now());
     }
 
     /// Something did not work: it is said, and all is tried again.
@@ -204,10 +279,21 @@ impl Driver {
         }
     }
 
+    /// Sends all that may leave now, which a low rate ends soon.
+    async fn announce_what_is_due(&mut self) {
+        let due = |at: Option<Duration>, now| at.is_some_and(|at| at <= now);
+        while due(self.announcer.next_deadline(), self.now()) {
+            self.announce().await;
+        }
+    }
+
     /// Once a second.
     fn tick(&mut self) {
         self.keep_first();
+        self.watch_others();
         self.end_conflicts();
+        self.tell_serves();
+        self.remove_gone_leases();
         self.count_lost_events();
         if self.round_at.is_none() {
             self.round_within(RESYNC);
@@ -218,6 +304,7 @@ impl Driver {
         match (self.reload)() {
             Ok(config) => {
                 self.take_config(config);
+                self.look_at = Duration::ZERO;
                 self.tell(Fact::Node(NodeFact::Reloaded));
                 self.round_within(Duration::ZERO);
             }
@@ -230,6 +317,7 @@ impl Driver {
         let fixed = [
             ("node", config.node != self.config.node),
             ("http", config.http != self.config.http),
+            ("metrics", config.metrics != self.config.metrics),
             ("pinDir", config.pin_dir != self.config.pin_dir),
             ("bootId", config.boot_id != self.config.boot_id),
             (
@@ -237,6 +325,7 @@ impl Driver {
                 config.announce_rate != self.config.announce_rate,
             ),
             ("log", config.log != self.config.log),
+            ("ownership", config.ownership != self.config.ownership),
         ];
         for (field, _) in fixed.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(
@@ -246,12 +335,17 @@ impl Driver {
         }
         config.node.clone_from(&self.config.node);
         config.http = self.config.http;
+        config.metrics = self.config.metrics;
         config.pin_dir.clone_from(&self.config.pin_dir);
         config.boot_id.clone_from(&self.config.boot_id);
         config.announce_rate = self.config.announce_rate;
         config.log = self.config.log;
+        config.ownership.clone_from(&self.config.ownership);
         if config.attach != self.config.attach {
             self.reattach_all();
+        }
+        if self.kubernetes.is_none() {
+            self.desired = Some(config.vips.clone());
         }
         self.config = config;
     }
@@ -269,6 +363,31 @@ async fn wake(at: Option<Duration>, now: Duration) {
     match at {
         Some(at) => sleep(at.saturating_sub(now)).await,
         None => future::pending().await,
+    }
+}
+
+/// What comes from the lease machines and the API server.
+// A message passes through once, and no crowd of them waits.
+#[expect(clippy::large_enum_variant)]
+enum Message {
+    Ruling(Ruling),
+    News(News),
+    Written(WriteNews),
+    ApiServers(apiserver::News),
+}
+
+/// The next message, rulings first; waits for ever without Kubernetes.
+async fn next(wires: &mut Option<Wires>) -> Message {
+    let Some(wires) = wires else {
+        return future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        Some(ruling) = wires.rulings.recv() => Message::Ruling(ruling),
+        Some(news) = wires.plane.recv() => Message::ApiServers(news),
+        Some(news) = wires.news.recv() => Message::News(news),
+        Some(news) = wires.written.recv() => Message::Written(news),
+        else => future::pending().await,
     }
 }
 

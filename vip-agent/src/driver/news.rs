@@ -17,6 +17,9 @@ impl Driver {
         let rival = Mac(event.rival);
         let ordered = event.flags & Event::ANNOUNCE != 0;
         let what = if event.kind == EventKind::Yielded as u8 {
+            if let Some(kubernetes) = &self.kubernetes {
+                kubernetes.yielded(vip);
+            }
             VipFact::Yielded { rival }
         } else {
             let by_kernel = event.kind == EventKind::Defended as u8;
@@ -35,6 +38,7 @@ impl Driver {
                 record.set(VipState::Conflict, None);
             }
         }
+        self.tell_of_rival(vip, &rival.to_string());
         self.tell(Fact::vip(vip, self.name(ifindex), what));
     }
 

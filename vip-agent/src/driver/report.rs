@@ -1,22 +1,28 @@
 //! What the driver tells those who ask.
 
-use vip_common::abi::{SLOT_NEVER, VipEntry, VipKey};
+use vip_common::abi::{LeaseSlot, SLOT_CONTROL_PLANE, SLOT_NEVER, SLOT_SESSION, VipEntry, VipKey};
 
-use super::{Driver, Record, guard::Guard};
+use super::{Driver, Record, entries::Entries, guard::Guard};
 use crate::{
     attachment::Mode,
-    io::{datapath::DatapathError, http::Question},
+    io::{
+        datapath::{DatapathError, boottime_ns},
+        http::Question,
+    },
     metrics::{KernelCounters, MapFill, Snapshot, VipCount},
     status::{AttachMode, InterfaceStatus, Status, VipState, VipStatus, whole_second},
+    vip::IfIndex,
 };
 
 impl Driver {
     /// Answers one question; an asker that has gone is no error.
-    pub(super) fn answer(&mut self, question: Question) {
+    pub(super) async fn answer(&mut self, question: Question) {
         match question {
             Question::Alive(to) => drop(to.send(())),
             Question::Ready(to) => drop(to.send(self.missing())),
             Question::Status(to) => drop(to.send(self.status())),
+            Question::Explain(vip, to) => drop(to.send(self.explain(vip).await)),
+            Question::Events(to) => drop(to.send(self.events())),
             Question::Scrape(to) => match self.snapshot() {
                 Ok(snapshot) => drop(to.send(snapshot)),
                 Err(error) => tracing::warn!(%error, "the maps cannot be read"),
@@ -33,17 +39,7 @@ impl Driver {
         if let Err(error) = &self.checked {
             missing.push(format!("the check of the programs failed: {error}"));
         }
-        for (ifindex, guard) in &self.guards {
-            let serves = self
-                .vips
-                .values()
-                .any(|record| record.ifindex == Some(*ifindex));
-            if let Guard::Failed(error) = guard
-                && serves
-            {
-                missing.push(format!("{}: {error}", self.name(*ifindex)));
-            }
-        }
+        missing.extend(self.missing_lan());
         let waiting = |state| {
             self.vips
                 .values()
@@ -55,6 +51,16 @@ impl Driver {
             missing.push(format!(
                 "no VIP is served: {pending} pending, {failed} in error"
             ));
+            let served = self.served();
+            let serving = |(ifindex, _): &(&IfIndex, &Guard)| served.contains(ifindex);
+            for (ifindex, guard) in self.guards.iter().filter(serving) {
+                let why = match guard {
+                    Guard::Attached(_) => continue,
+                    Guard::Failed(error) => error.clone(),
+                    Guard::Refused(refusal) => refusal.to_string(),
+                };
+                missing.push(format!("{}: {why}", self.name(*ifindex)));
+            }
         }
         missing
     }
@@ -90,20 +96,30 @@ impl Driver {
         guarded.collect()
     }
 
-    fn vip_status(&self, vip: std::net::IpAddr, record: &Record) -> VipStatus {
+    pub(super) fn vip_status(&self, vip: std::net::IpAddr, record: &Record) -> VipStatus {
         let counters = self
             .tables
             .vip_counters(self.counters.get(vip))
             .unwrap_or_default();
+        let slot = self.slots.get(self.duty_of(vip).slot());
+        let unconfirmed = boottime_ns() >= slot.confirmed_boot_ns;
+        let state = match record.state {
+            VipState::Answering if unconfirmed => VipState::Unconfirmed,
+            other => other,
+        };
         let answers = matches!(record.state, VipState::Answering | VipState::Conflict);
+        let owner = match &self.kubernetes {
+            None => answers.then(|| self.config.node.clone()),
+            Some(kubernetes) => kubernetes.owner(vip),
+        };
         VipStatus {
             address: vip,
             prefix: record.prefix,
             interface: record.ifindex.map(|ifindex| self.name(ifindex)),
-            state: record.state,
-            owner: answers.then(|| self.config.node.clone()),
+            state,
+            owner,
             since: whole_second(record.since),
-            epoch: self.claim.epoch,
+            epoch: slot.epoch,
             answers: counters.answers,
             conflicts: counters.conflicts,
         }
@@ -115,6 +131,7 @@ impl Driver {
             kernel.frames[verdict as usize][family as usize] = count;
         }
         let live = |entry: &VipEntry| entry.slot != SLOT_NEVER;
+        let entries = self.entries.lock();
         let mut held = Vec::new();
         let mut claimed_not_programmed = 0;
         for (vip, record) in &self.vips {
@@ -122,8 +139,9 @@ impl Driver {
                 continue;
             };
             let interface = self.name(ifindex);
-            match self.programmed.get(&VipKey::new(*vip, ifindex)) {
-                Some(entry) if live(entry) => held.push((*vip, interface.clone())),
+            // What the kernel has, and not what was written once.
+            match self.tables.vips.get(&VipKey::new(*vip, ifindex))? {
+                Some(entry) if live(&entry) => held.push((*vip, interface.clone())),
                 Some(_) => {}
                 None => claimed_not_programmed += 1,
             }
@@ -140,37 +158,53 @@ impl Driver {
                 .get(&key.ip())
                 .is_none_or(|record| record.ifindex != Some(key.ifindex))
         };
-        let unclaimed = self
-            .programmed
+        let unclaimed = entries
+            .programmed()
             .iter()
             .filter(|(key, entry)| live(entry) && homeless(key));
-        let slot = self.slots.get(self.claim.slot);
-        let now = crate::io::datapath::boottime_ns();
+        let unclaimed = unclaimed.count() as u64;
+        let slot = self.slots.get(SLOT_SESSION);
+        let now = boottime_ns();
+        let is_unconfirmed =
+            |slot: LeaseSlot| now >= slot.confirmed_boot_ns && now < slot.deadline_boot_ns;
+        let of_plane = self.slots.get(SLOT_CONTROL_PLANE);
         Ok(Snapshot {
-            claims_held: held.len() as u64,
+            claims_held: match &self.kubernetes {
+                None => held.len() as u64,
+                Some(kubernetes) => kubernetes.claims(),
+            },
             held,
             kernel,
-            unconfirmed: now >= slot.confirmed_boot_ns && now < slot.deadline_boot_ns,
+            unconfirmed: is_unconfirmed(slot) || is_unconfirmed(of_plane),
             session_live: now < slot.deadline_boot_ns,
-            maps: self.map_fills(),
+            session_remaining: self.kubernetes.is_some().then(|| {
+                let left = slot.deadline_boot_ns.saturating_sub(now);
+                std::time::Duration::from_nanos(left)
+            }),
+            maps: self.map_fills(&entries),
             attached: self
                 .interfaces()
                 .into_iter()
                 .filter_map(|interface| Some((interface.name, interface.attach?)))
                 .collect(),
+            deaf: self.deafness(),
             claimed_not_programmed,
-            live_not_claimed: unclaimed.count() as u64,
+            live_not_claimed: unclaimed,
+            unguarded: (self.guards.values())
+                .filter(|guard| matches!(guard, Guard::Failed(_)))
+                .count() as u64,
+            overtaken: self.behind.len() as u64,
         })
     }
 
-    fn map_fills(&self) -> Vec<MapFill> {
+    fn map_fills(&self, vips: &Entries) -> Vec<MapFill> {
         let fill = |map, entries: usize, capacity: u32| MapFill {
             map,
             entries: entries as u64,
             capacity: u64::from(capacity),
         };
         vec![
-            fill("VIPS", self.programmed.len(), self.tables.vips.capacity()),
+            fill("VIPS", vips.programmed().len(), vips.capacity()),
             fill("LINKS", self.links.len(), self.tables.links.capacity()),
             fill(
                 "HOST_MACS",

@@ -9,19 +9,23 @@ use std::{
 use jiff::Timestamp;
 use vip_common::abi::{ANY_INTERFACE, HostMac, LinkEntry, SLOT_NEVER, VipEntry, VipKey};
 
-use super::{Driver, RETRY, Record, guard::Pass};
+use super::{Driver, RESYNC, RETRY, Record, guard::Pass, lessee::Duty};
 use crate::{
     announce,
     binding::{self, Kind, Operation, Place},
-    config::{Adopt, Bind},
+    config::{Adopt, Bind, Ownership, VipSpec},
     desired::{self, Homeless, Placement},
-    event::{Fact, InterfaceFact, VipFact},
+    event::{Fact, InterfaceFact, NodeFact, VipFact},
     frame::Sender,
     host::{FOR_EVER, Host, Link},
     io::datapath::DatapathError,
     reconcile::{self, BindPolicy, Plan},
     status::VipState,
 };
+
+/// Seconds after which the kernel removes an address of a node that holds a session, if no agent
+/// refreshes it: longer than any restart.
+const VALID_LFT: u32 = 300;
 
 impl Driver {
     /// Makes the kernel what the configuration wants it to be, as far as it goes.
@@ -31,22 +35,66 @@ impl Driver {
             Ok(host) => self.notice(host),
             Err(error) => return self.failed("observe", error),
         }
+        self.look_at_entries();
         if let Err(error) = self.tell_programs_of_links() {
             self.failed("links", error);
         }
         self.guard_interfaces(Pass::Fresh);
         self.tell_announcer_of_links();
-        if let Err(error) = self.place_vips().await {
-            self.failed("program", error);
+        self.listen();
+        let unbound = self.kubernetes.as_ref().is_some_and(|k| k.unbound);
+        if let Some(desired) = self.desired().filter(|_| !unbound) {
+            if let Err(error) = self.place_vips(&desired).await {
+                self.failed("program", error);
+            }
+            self.guard_interfaces(Pass::Inherited);
         }
-        self.guard_interfaces(Pass::Inherited);
+        self.tell_serves();
+        self.tell_where();
         self.rounds += 1;
         self.metrics.reconciled(began.elapsed());
+        let now = self.now();
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.view.took(began.elapsed(), now);
+        }
+    }
+
+    /// Once in [`RESYNC`], and at SIGHUP, whether the map holds what was written: an entry that
+    /// somebody removed leaves its VIP to the kernel's own stack, or silent.
+    fn look_at_entries(&mut self) {
+        let now = self.now();
+        if now < self.look_at {
+            return;
+        }
+        self.look_at = now + RESYNC;
+        let looked = self.entries.lock().look();
+        let error = match looked {
+            Ok(0) => return,
+            Ok(count) => format!("{count} entries of VIPS were changed by somebody: made good"),
+            Err(error) => error.to_string(),
+        };
+        let part = "entries";
+        self.tell(Fact::Node(NodeFact::ReconcileFailed { part, error }));
+    }
+
+    /// The VIPs to be placed. Those of the control plane are known before all others.
+    fn desired(&self) -> Option<Vec<VipSpec>> {
+        let plane = self.kubernetes.as_ref().and_then(|k| k.plane.as_ref());
+        let of_plane = plane.into_iter().flat_map(|plane| plane.specs());
+        match &self.desired {
+            Some(desired) => Some(desired.iter().cloned().chain(of_plane).collect()),
+            None => plane.is_some().then(|| of_plane.collect()),
+        }
     }
 
     /// Takes in what was observed.
     fn notice(&mut self, host: Host) {
         let before = std::mem::replace(&mut self.host, host);
+        if let Some(plane) = self.kubernetes.as_ref().and_then(|k| k.plane.as_ref()) {
+            let own = self.host.links.values().flat_map(|link| &link.addresses);
+            let own = own.filter(|address| !address.is_ours());
+            plane.set_addresses(own.map(|address| address.net.addr()));
+        }
         if self.rounds == 0 {
             return;
         }
@@ -62,6 +110,10 @@ impl Driver {
                     InterfaceFact::Down
                 };
                 self.tell(Fact::interface(&link.name, what));
+            } else if carries && link.carrier_ups != was.carrier_ups {
+                // What was sent in between is lost, and the switch may have forgotten us.
+                self.tell(Fact::interface(&link.name, InterfaceFact::Bounced));
+                self.announcer.link_up(link.ifindex);
             }
             if let Some(mac) = link.mac.filter(|_| link.mac != was.mac) {
                 self.tell(Fact::interface(&link.name, InterfaceFact::MacChanged(mac)));
@@ -135,7 +187,13 @@ impl Driver {
     }
 
     fn tell_announcer_of_links(&mut self) {
-        let homes: HashSet<_> = self.programmed.keys().map(|key| key.ifindex).collect();
+        let homes: HashSet<_> = self
+            .entries
+            .lock()
+            .programmed()
+            .keys()
+            .map(|key| key.ifindex)
+            .collect();
         for link in self.host.links.values() {
             let sender = link
                 .mac
@@ -145,6 +203,7 @@ impl Driver {
                     own_ipv4: link.own_ipv4(),
                     router: link.ipv6_forwarding,
                 });
+            self.entries.lock().set_sender(link.ifindex, sender);
             if self.is_guarded(link.ifindex) || homes.contains(&link.ifindex) {
                 self.announcer.set_link(link.ifindex, sender);
             }
@@ -159,10 +218,27 @@ impl Driver {
         }
     }
 
-    async fn place_vips(&mut self) -> Result<(), DatapathError> {
-        let taken: HashSet<IpAddr> = self.programmed.keys().map(VipKey::ip).collect();
+    /// In Kubernetes a bound address goes by itself if no agent comes back.
+    fn valid_lft(&self) -> u32 {
+        match self.config.ownership {
+            Ownership::Static => FOR_EVER,
+            Ownership::Kubernetes(_) => VALID_LFT,
+        }
+    }
+
+    async fn place_vips(&mut self, desired: &[VipSpec]) -> Result<(), DatapathError> {
+        // In Kubernetes the allocator has judged: what some other tool left bound here has to be
+        // programmed above all, so that it is silent.
+        let mut taken: HashSet<IpAddr> = (self.entries.lock().programmed().keys())
+            .map(VipKey::ip)
+            .collect();
+        if self.kubernetes.is_some() {
+            let judged = desired.iter().map(|spec| spec.address);
+            taken.extend(judged.filter(|vip| self.duty_of(*vip) == Duty::Session));
+        }
         let placed = desired::place(
             &self.config,
+            desired,
             &self.host,
             |ifindex| self.is_guarded(ifindex),
             &taken,
@@ -174,22 +250,29 @@ impl Driver {
             .map(|Adopt::KubeVip| binding::Adopt::KubeVip)
             .collect();
         let policy = BindPolicy {
-            kind: if self.config.bind == Bind::Interface {
+            held: if self.config.bind == Bind::Interface {
                 Kind::Bind
             } else {
                 Kind::Group
             },
-            valid_lft: FOR_EVER,
+            valid_lft: self.valid_lft(),
             adopt: &adopt,
         };
-        let mut plan = reconcile::plan(
-            &placed,
-            self.claim,
-            policy,
-            &self.programmed,
-            &self.host,
-            &mut self.counters,
-        );
+        let mut plan = {
+            let entries = self.entries.lock();
+            reconcile::plan(
+                &placed,
+                entries.rights(),
+                policy,
+                entries.programmed(),
+                &self.host,
+                &mut self.counters,
+            )
+        };
+        if self.desired.is_none() {
+            // Nothing is fenced, unbound or removed before all VIPs are known.
+            plan.confine(&desired.iter().map(|spec| spec.address).collect());
+        }
         let flaps = self.flaps.admit(&mut plan.binding, self.now());
         for (ifindex, net) in flaps.restored {
             self.tell(Fact::vip(net.addr(), self.name(ifindex), VipFact::Restored));
@@ -208,27 +291,34 @@ impl Driver {
         for index in self.counters.fresh() {
             self.tables.clear_vip_counters(index)?;
         }
-        self.write(&plan.program)?;
+        self.entries.lock().write(&plan.program)?;
         let unbound = self.change_addresses(&plan).await;
-        self.complete(&plan, &unbound)?;
+        self.complete(&plan, &unbound).await?;
         self.forget(&plan, &unbound)?;
         self.record(&placed, &plan, &unbound);
         Ok(())
     }
 
-    fn write(&mut self, entries: &[(VipKey, VipEntry)]) -> Result<(), DatapathError> {
-        self.tables.vips.upsert_all(entries)?;
-        self.programmed.extend(entries.iter().copied());
-        Ok(())
-    }
-
     fn silence(&mut self, plan: &Plan) -> Result<(), DatapathError> {
-        self.write(&plan.fence)?;
+        self.entries.lock().write(&plan.fence)?;
         for (key, _) in &plan.fence {
             let (vip, ifindex) = (key.ip(), key.ifindex);
             self.announcer.stop(announce::Key { vip, ifindex });
             let what = VipFact::Withdrawn("it is not this interface's any more".into());
             self.tell(Fact::vip(vip, self.name(ifindex), what));
+        }
+        // Those that the lease machine fenced: when they come back, the burst begins anew.
+        let fenced = |entry: &VipEntry| entry.slot == SLOT_NEVER;
+        let fenced: Vec<VipKey> = (self.entries.lock().programmed().iter())
+            .filter(|(_, entry)| fenced(entry))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in fenced {
+            let (vip, ifindex) = (key.ip(), key.ifindex);
+            if self.announcer.stop(announce::Key { vip, ifindex }) {
+                let what = VipFact::Withdrawn("this node does not own it now".into());
+                self.tell(Fact::vip(vip, self.name(ifindex), what));
+            }
         }
         Ok(())
     }
@@ -240,6 +330,11 @@ impl Driver {
         let mut unbound = HashMap::new();
         for (change, result) in changes.iter().zip(results) {
             let (vip, name) = (change.net.addr(), self.name(change.ifindex));
+            if result.is_ok() && binding::is_cover(change.net) {
+                let (operation, cover) = (change.operation, change.net);
+                tracing::debug!(?operation, %cover, interface = name, "solicited-node group");
+                continue;
+            }
             let what = match (result, change.operation) {
                 (Ok(()), Operation::Add) => VipFact::Bound(change.net),
                 (Ok(()), Operation::Replace) => VipFact::Adopted,
@@ -260,8 +355,9 @@ impl Driver {
         unbound
     }
 
-    /// Makes live what is bound, and announces it.
-    fn complete(
+    /// Makes live what is bound, and announces it at once: what else a round does, to say it of
+    /// ten thousand VIPs for one, comes after their first frames.
+    async fn complete(
         &mut self,
         plan: &Plan,
         unbound: &HashMap<Place, String>,
@@ -276,23 +372,25 @@ impl Driver {
             .filter(|(key, _)| bound(key))
             .copied()
             .collect();
-        self.write(&live)?;
-        for (key, entry) in &live {
+        let mut live = self.entries.lock().write(&live)?;
+        live.retain(|(key, entry)| {
             let (vip, ifindex) = (key.ip(), key.ifindex);
-            if self.announcer.start(announce::Key { vip, ifindex }) {
-                let what = VipFact::Live { epoch: entry.epoch };
-                self.tell(Fact::vip(vip, self.name(ifindex), what));
-            }
-        }
+            entry.slot != SLOT_NEVER && self.announcer.start(announce::Key { vip, ifindex })
+        });
         if self.rounds == 0 {
             // What the kernel went on answering is announced again all the same: the LAN may
             // have heard others meanwhile.
-            for (key, entry) in &self.programmed {
+            for (key, entry) in self.entries.lock().programmed() {
                 if entry.slot != SLOT_NEVER && key.ifindex != ANY_INTERFACE {
                     let (vip, ifindex) = (key.ip(), key.ifindex);
                     self.announcer.start(announce::Key { vip, ifindex });
                 }
             }
+        }
+        self.announce_what_is_due().await;
+        for (key, entry) in live {
+            let what = VipFact::Live { epoch: entry.epoch };
+            self.tell(Fact::vip(key.ip(), self.name(key.ifindex), what));
         }
         Ok(())
     }
@@ -312,12 +410,11 @@ impl Driver {
             .filter(|key| !stays(key.ip()))
             .collect();
         for key in &remove {
-            self.tables.vips.remove(key)?;
+            self.entries.lock().remove(key)?;
             self.tables.vip_state.remove(key)?;
-            self.programmed.remove(key);
         }
         for key in &remove {
-            if !self.programmed.contains_key(&VipKey {
+            if !self.entries.lock().programmed().contains_key(&VipKey {
                 ifindex: ANY_INTERFACE,
                 ..*key
             }) {
@@ -357,7 +454,7 @@ impl Driver {
             if record.set(state, reason)
                 && let Some(reason) = &record.reason
             {
-                tracing::warn!(vip = %placement.vip, state = state.label(), reason, "VIP is not served");
+                tracing::warn!(vip = %placement.vip, state = state.label(), reason, "VIP needs a look");
             }
         }
         if self.vips.len() > placed.len() {
@@ -381,12 +478,17 @@ impl Driver {
         };
         let place = (home.ifindex, home.net);
         let key = VipKey::new(placement.vip, home.ifindex);
-        let live = self
-            .programmed
+        let entries = self.entries.lock();
+        let live = entries
+            .programmed()
             .get(&key)
             .is_some_and(|entry| entry.slot != SLOT_NEVER);
+        let held = entries.rights().to(placement.vip).is_some();
         match refused.get(&place).or_else(|| unbound.get(&place)) {
+            // What came to stand in the way later darkens nothing, and is said.
+            Some(reason) if live && home.carrier => (VipState::Answering, Some(reason.clone())),
             Some(reason) => (VipState::Error, Some(reason.clone())),
+            None if !held => (VipState::Fenced, None),
             None if !home.carrier => (
                 VipState::Pending,
                 Some("its interface has no carrier".into()),

@@ -1,6 +1,7 @@
 //! From a configuration to a running driver.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     io,
     net::SocketAddr,
@@ -10,24 +11,31 @@ use std::{
 
 use aya_log::Level;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
-use vip_common::abi::{self, FOREVER, LeaseSlot, SLOT_SESSION};
+use vip_common::abi::{self, FOREVER, LeaseSlot, SLOT_CONTROL_PLANE, SLOT_SESSION};
 
-use super::{Driver, Inputs, Reload, on};
+use super::{
+    Driver, Inputs, Reload,
+    entries::{Entries, SharedEntries},
+    kubernetes::{self, Inheritance, KubernetesError},
+    on,
+};
 use crate::{
     announce::Announcer,
-    config::{Config, LogLevel},
+    config::{Config, Key, LogLevel, Ownership},
     counter_index::CounterIndices,
     event::{Fact, NodeFact},
     host::Host,
     io::{
         datapath::{Datapath, DatapathError, Records, Slots, Tables, embedded, prerequisites},
         http,
+        listener::{Listener, ListenerError},
         lock::{AgentLock, LockError},
         netlink::{Netlink, NetlinkError},
         packet_socket::{PacketSocket, PacketSocketError},
     },
     metrics::Metrics,
-    reconcile::{Claim, Programmed},
+    reconcile::Programmed,
+    rights::{Claim, Rights},
 };
 
 /// The agent cannot start.
@@ -48,14 +56,22 @@ pub enum StartError {
     /// No packet socket.
     #[error(transparent)]
     PacketSocket(#[from] PacketSocketError),
+    /// The LAN cannot be heard.
+    #[error(transparent)]
+    Listener(#[from] ListenerError),
     /// The HTTP address is taken, or not one of this host.
-    #[error("cannot listen at http: {address}: {source}; choose another `http`")]
+    #[error("cannot listen at {key}: {address}: {source}; choose another `{key}`")]
     Http {
-        /// `http`.
+        /// `http` or `metrics`.
+        key: Key,
+        /// Its value.
         address: SocketAddr,
         /// Why.
         source: io::Error,
     },
+    /// Ownership by sessions cannot begin.
+    #[error(transparent)]
+    Kubernetes(#[from] KubernetesError),
     /// No signal handlers.
     #[error("cannot handle signals: {0}")]
     Signals(io::Error),
@@ -69,10 +85,19 @@ impl Driver {
             return Err(StartError::Prerequisites(lacking));
         }
         let lock = AgentLock::take()?;
-        let address = config.http;
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|source| StartError::Http { address, source })?;
+        let unbound = |key, address| {
+            move |source| StartError::Http {
+                key,
+                address,
+                source,
+            }
+        };
+        let listener = TcpListener::bind(config.http).await;
+        let listener = listener.map_err(unbound(Key::Http, config.http))?;
+        let for_others = config
+            .metrics
+            .map(|address| http::listen_early(address).map_err(unbound(Key::Metrics, address)));
+        let for_others = for_others.transpose()?;
         let level = (config.log.level >= LogLevel::Debug).then_some(Level::Debug);
         let mut datapath = Datapath::open(&config.pin_dir, abi::LAYOUT, embedded(), level)?;
         let tables = Tables::open(datapath.pins())?;
@@ -81,10 +106,31 @@ impl Driver {
         let events = Records::events(datapath.pins())?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
         let (door, questions) = http::Driver::new(Arc::clone(&metrics));
+        if let Some(listener) = for_others {
+            tokio::spawn(http::serve_metrics(listener, door.clone()));
+        }
         tokio::spawn(http::serve(listener, door));
 
         let programmed: Programmed = tables.vips.all()?.into_iter().collect();
-        let claim = claim_for_ever(&slots);
+        // The rounds keep the other tables; entries have one of their own.
+        let vips = Tables::open(datapath.pins())?.vips;
+        let counters = CounterIndices::continuing(&programmed);
+        let entries = |rights| SharedEntries::new(Entries::new(vips, programmed.clone(), rights));
+        if !has_control_plane(&config) {
+            // Nobody drives it any more.
+            slots.fence(SLOT_CONTROL_PLANE);
+        }
+        let (entries, kubernetes) = match &config.ownership {
+            Ownership::Static => (entries(Rights::Everything(claim_for_ever(&slots))), None),
+            Ownership::Kubernetes(cluster) => {
+                let left = Inheritance::find(&config, &tables, &slots, &programmed)?;
+                let entries = entries(left.rights(&programmed));
+                let pins = datapath.pins();
+                let started = kubernetes::start(&config, cluster, left, pins, entries.clone());
+                (entries, Some(started.await?))
+            }
+        };
+        let (kubernetes, cluster) = kubernetes.unzip();
         let events_dropped = tables.events_dropped()?;
         let inherited: HashSet<_> = datapath
             .present()
@@ -95,18 +141,21 @@ impl Driver {
         let checked = datapath.check().map_err(|error| error.to_string());
         let kernel_log = level.and_then(|_| datapath.kernel_log());
         let seed = u64::from(std::process::id());
+        let desired = kubernetes.is_none().then(|| config.vips.clone());
         let driver = Self {
             announcer: Announcer::new(Some(config.announce_rate), seed),
-            counters: CounterIndices::continuing(&programmed),
+            counters,
             config,
             reload,
             metrics,
+            history: RefCell::default(),
             started: Instant::now(),
             datapath,
             tables,
             slots,
             netlink,
             socket: PacketSocket::open()?,
+            ears: Default::default(),
             host: Host::default(),
             links: HashMap::new(),
             macs: HashMap::new(),
@@ -114,14 +163,16 @@ impl Driver {
             inherited,
             restores: BTreeMap::new(),
             behind: HashSet::new(),
-            claim,
-            programmed,
+            entries,
+            desired,
+            kubernetes,
             flaps: Default::default(),
             vips: BTreeMap::new(),
             checked,
             events_dropped,
             rounds: 0,
             round_at: None,
+            look_at: super::RESYNC,
             _lock: lock,
         };
         if let Err(error) = &driver.checked {
@@ -134,13 +185,22 @@ impl Driver {
         let inputs = Inputs {
             changes,
             events,
+            listener: Listener::open()?,
             kernel_log,
             questions,
+            cluster,
             hangup: on(SignalKind::hangup())?,
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,
         };
         Ok((driver, inputs))
+    }
+}
+
+fn has_control_plane(config: &Config) -> bool {
+    match &config.ownership {
+        Ownership::Static => false,
+        Ownership::Kubernetes(cluster) => cluster.control_plane.is_some(),
     }
 }
 
@@ -164,5 +224,6 @@ fn claim_for_ever(slots: &Slots) -> Claim {
     Claim {
         slot: SLOT_SESSION,
         epoch,
+        ..Claim::default()
     }
 }

@@ -2,7 +2,10 @@
 
 pub mod datapath;
 pub mod http;
+pub mod kube;
+pub mod listener;
 pub mod lock;
 pub mod netlink;
 pub mod offload;
 pub mod packet_socket;
+pub mod proxy_health;

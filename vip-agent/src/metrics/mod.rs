@@ -8,6 +8,7 @@ mod series;
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,7 +23,7 @@ use vip_common::counter::Family;
 use self::{scrape::Scrape, series::VipSeries};
 pub use self::{
     scrape::{KernelCounters, MapFill, Snapshot, VipCount},
-    series::{OTHER, VIP_SERIES},
+    series::{OTHER, ProbeAnswer, VIP_SERIES},
 };
 use crate::event::{Fact, NodeFact, VipFact};
 
@@ -37,6 +38,12 @@ const RECONCILE_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
 
+/// Parts of a reconciliation, and of what goes on beside it.
+const PARTS: [&str; 13] = [
+    "announce", "bind", "check", "claim", "events", "fence", "links", "netlink", "observe",
+    "program", "retire", "session", "sweep",
+];
+
 type OneLabel = [(&'static str, &'static str); 1];
 
 /// What the agent counts itself.
@@ -48,6 +55,7 @@ pub struct Metrics {
     reconcile_errors: Labelled<OneLabel, Counter>,
     events_dropped: Counter,
     netlink_overruns: Counter,
+    session_lost: Labelled<OneLabel, Counter>,
     series: Mutex<VipSeries>,
 }
 
@@ -89,6 +97,15 @@ impl Metrics {
             "Events of the kernel programs that were lost",
             events_dropped.clone(),
         );
+        let session_lost = Labelled::<OneLabel, Counter>::default();
+        registry.register("session_lost", "Sessions that ended", session_lost.clone());
+        // From zero on, so that the first one is an increase.
+        for reason in ["lost", "released"] {
+            drop(session_lost.get_or_create(&[("reason", reason)]));
+        }
+        for part in PARTS {
+            drop(reconcile_errors.get_or_create(&[("reason", part)]));
+        }
         let netlink_overruns = Counter::default();
         registry.register(
             "netlink_overruns",
@@ -102,6 +119,7 @@ impl Metrics {
             reconcile_errors,
             events_dropped,
             netlink_overruns,
+            session_lost,
             series: Mutex::new(VipSeries::new(VIP_SERIES)),
         }
     }
@@ -122,6 +140,10 @@ impl Metrics {
             Fact::Node(NodeFact::NetlinkOverrun) => {
                 self.netlink_overruns.inc();
             }
+            Fact::Node(NodeFact::SessionEnded { released, .. }) => {
+                let reason = if *released { "released" } else { "lost" };
+                self.session_lost.get_or_create(&[("reason", reason)]).inc();
+            }
             Fact::Node(NodeFact::EventsDropped(count)) => {
                 self.events_dropped.inc_by(*count);
             }
@@ -134,6 +156,11 @@ impl Metrics {
         for (counter, sent) in self.announcements.iter().zip(sent) {
             counter.inc_by(sent);
         }
+    }
+
+    /// Counts what came back on a question for a VIP.
+    pub fn probe_answered(&self, vip: IpAddr, answer: ProbeAnswer) {
+        self.series().probe_answered(vip, answer);
     }
 
     /// Records a reconciliation.
@@ -174,8 +201,15 @@ mod tests {
         metrics.announced([3, 4]);
         metrics.reconciled(Duration::from_millis(2));
         metrics.observe(&Fact::vip(vip, "eth0", VipFact::Restored));
+        metrics.probe_answered(vip, ProbeAnswer::Claimed);
         metrics.observe(&Fact::Node(NodeFact::NetlinkOverrun));
         metrics.observe(&Fact::Node(NodeFact::EventsDropped(5)));
+        metrics.observe(&Fact::Node(NodeFact::SessionEnded {
+            session: "node-a/00000000000000000000000000000001/00000000000000000000000000000002"
+                .parse()
+                .unwrap(),
+            released: false,
+        }));
         let failed = NodeFact::ReconcileFailed {
             part: "bind",
             error: "no such device".to_owned(),
@@ -185,13 +219,17 @@ mod tests {
             held: vec![(vip, "eth0".to_owned())],
             claims_held: 1,
             session_live: true,
+            session_remaining: Some(Duration::from_millis(3500)),
             maps: vec![MapFill {
                 map: "VIPS",
                 entries: 2,
                 capacity: 131_072,
             }],
             attached: vec![("eth0".to_owned(), AttachMode::Tc)],
+            deaf: vec![("eth0".to_owned(), true), ("eth1".to_owned(), false)],
             live_not_claimed: 9,
+            unguarded: 2,
+            overtaken: 3,
             ..Snapshot::default()
         };
         snapshot.kernel.frames[3] = [11, 12];
@@ -219,6 +257,8 @@ mod tests {
             "xvip_announcements_total{family=\"ipv6\"} 4",
             "xvip_conflicts_total{vip=\"192.0.2.1\"} 6",
             "xvip_session_live 1",
+            "xvip_session_lost_total{reason=\"lost\"} 1",
+            "xvip_session_remaining_seconds 3.5",
             "xvip_claims_held 1",
             "xvip_unconfirmed 0",
             "xvip_reconcile_duration_seconds_count 1",
@@ -230,8 +270,17 @@ mod tests {
             "xvip_events_dropped_total 5",
             "xvip_netlink_overruns_total 1",
             "xvip_attach_mode{interface=\"eth0\",mode=\"tc\"} 1",
+            "xvip_deaf{interface=\"eth0\"} 1",
+            "xvip_deaf{interface=\"eth1\"} 0",
+            "xvip_probe_answers_total{vip=\"192.0.2.1\",result=\"claimed\"} 1",
+            "xvip_probe_answers_total{vip=\"192.0.2.1\",result=\"modest\"} 0",
+            "xvip_probe_answers_total{vip=\"192.0.2.1\",result=\"two\"} 0",
+            "xvip_session_lost_total{reason=\"released\"} 0",
+            "xvip_reconcile_errors_total{reason=\"program\"} 0",
             "xvip_inconsistent{kind=\"claimed_not_programmed\"} 0",
             "xvip_inconsistent{kind=\"live_not_claimed\"} 9",
+            "xvip_inconsistent{kind=\"unguarded\"} 2",
+            "xvip_inconsistent{kind=\"overtaken\"} 3",
             "# EOF",
         ] {
             assert!(lines.contains(line), "{line} is missing in\n{text}");

@@ -1,11 +1,12 @@
 //! What is read at scrape time: the kernel's counters, and gauges of the present state.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
     metrics::MetricType,
+    registry::Unit,
 };
 use vip_common::counter::{Family, Verdict};
 
@@ -25,14 +26,23 @@ pub struct Snapshot {
     pub unconfirmed: bool,
     /// The node's session, or static ownership, is live.
     pub session_live: bool,
+    /// Time until the kernel falls silent unless the session is renewed; none with static
+    /// ownership.
+    pub session_remaining: Option<Duration>,
     /// How full the maps are.
     pub maps: Vec<MapFill>,
     /// How programs are attached to which interface.
     pub attached: Vec<(String, AttachMode)>,
+    /// Interfaces that serve, and whether nobody on their LAN replies.
+    pub deaf: Vec<(String, bool)>,
     /// VIPs that are claimed, and have no entry in the maps.
     pub claimed_not_programmed: u64,
     /// Entries in the maps that are live, and that nobody claims.
     pub live_not_claimed: u64,
+    /// Interfaces that answer ARP and where no program could be attached.
+    pub unguarded: u64,
+    /// Interfaces on which another program runs before ours, and the limit of restores is used up.
+    pub overtaken: u64,
 }
 
 /// Counters of the kernel programs, summed over the processors.
@@ -131,6 +141,12 @@ impl Collector for Scrape {
             "Addresses that somebody removed and xvip bound again",
             &rows.flaps,
         )?;
+        counter(
+            &mut to,
+            "probe_answers",
+            "What came back on questions for a VIP: of one that is unconfirmed here, or that another node holds",
+            &rows.probe_answers,
+        )?;
 
         single(
             &mut to,
@@ -150,6 +166,9 @@ impl Collector for Scrape {
             "1 while the session of this node, or static ownership, is live",
             snapshot.session_live.into(),
         )?;
+        if let Some(left) = snapshot.session_remaining {
+            remaining(&mut to, left)?;
+        }
 
         let maps = |value: fn(&MapFill) -> u64| -> Vec<_> {
             snapshot
@@ -187,17 +206,30 @@ impl Collector for Scrape {
             "How programs are attached to an interface",
             &attached,
         )?;
+        let deaf: Vec<_> = snapshot
+            .deaf
+            .iter()
+            .map(|(interface, deaf)| ([("interface", interface.as_str())], u64::from(*deaf)))
+            .collect();
+        gauge(
+            &mut to,
+            "deaf",
+            "1 while neither gateway nor peers nor known neighbours reply on an interface",
+            &deaf,
+        )?;
         let inconsistent = [
             (
                 [("kind", "claimed_not_programmed")],
                 snapshot.claimed_not_programmed,
             ),
             ([("kind", "live_not_claimed")], snapshot.live_not_claimed),
+            ([("kind", "unguarded")], snapshot.unguarded),
+            ([("kind", "overtaken")], snapshot.overtaken),
         ];
         gauge(
             &mut to,
             "inconsistent",
-            "VIPs whose claim and map entry contradict each other",
+            "VIPs whose claim and map entry contradict each other, and interfaces without programs",
             &inconsistent,
         )
     }
@@ -236,6 +268,17 @@ fn counter<S: EncodeLabelSet>(
             .encode_family(labels)?
             .encode_counter::<NoLabelSet, _, u64>(value, None)
     })
+}
+
+fn remaining(to: &mut DescriptorEncoder, left: Duration) -> fmt::Result {
+    let help = "Time until the kernel falls silent unless the session is renewed";
+    to.encode_descriptor(
+        "session_remaining",
+        help,
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?
+    .encode_gauge(&left.as_secs_f64())
 }
 
 fn single(to: &mut DescriptorEncoder, name: &str, help: &str, value: u64) -> fmt::Result {

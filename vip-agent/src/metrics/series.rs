@@ -16,6 +16,9 @@ pub const VIP_SERIES: usize = 500;
 /// Value of the labels of VIPs beyond [`VIP_SERIES`].
 pub const OTHER: &str = "other";
 
+/// Number of [`ProbeAnswer`]s.
+const PROBE_ANSWERS: usize = 5;
+
 /// Labels and value of a series per VIP and interface.
 type Row = ([(&'static str, String); 2], u64);
 
@@ -26,6 +29,43 @@ pub(super) struct Rows {
     pub(super) answers: Vec<([(&'static str, String); 3], u64)>,
     pub(super) conflicts: Vec<([(&'static str, String); 1], u64)>,
     pub(super) flaps: Vec<([(&'static str, String); 1], u64)>,
+    pub(super) probe_answers: Vec<([(&'static str, String); 2], u64)>,
+}
+
+/// What came back on questions for a VIP: values of the label `result`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeAnswer {
+    /// It is unconfirmed here, and somebody claims it: the VIP is yielded.
+    Claimed = 0,
+    /// It is unconfirmed here, and somebody advertises it without the override flag: not yielded
+    /// to.
+    Modest = 1,
+    /// Another node holds it, and one host answers.
+    One = 2,
+    /// Another node holds it, and nobody answers.
+    None = 3,
+    /// Another node holds it, and two hosts answer.
+    Two = 4,
+}
+
+impl ProbeAnswer {
+    const ALL: [Self; PROBE_ANSWERS] = [
+        Self::Claimed,
+        Self::Modest,
+        Self::One,
+        Self::None,
+        Self::Two,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Modest => "modest",
+            Self::One => "one",
+            Self::None => "none",
+            Self::Two => "two",
+        }
+    }
 }
 
 /// Totals of the VIPs that share the "other" series. They only grow: a VIP that goes leaves its
@@ -35,6 +75,7 @@ struct Other {
     answers: [u64; 2],
     conflicts: u64,
     flaps: u64,
+    probe_answers: [u64; PROBE_ANSWERS],
     /// Answers and conflicts of each such VIP at the last scrape.
     seen: BTreeMap<(IpAddr, String), [u64; 2]>,
 }
@@ -53,6 +94,7 @@ struct Known {
     /// It has series of its own.
     own: bool,
     flaps: u64,
+    probe_answers: [u64; PROBE_ANSWERS],
 }
 
 impl VipSeries {
@@ -73,6 +115,16 @@ impl VipSeries {
         } else {
             self.other.flaps += 1;
         }
+    }
+
+    /// Counts what came back on a question for a VIP.
+    pub(super) fn probe_answered(&mut self, vip: IpAddr, answer: ProbeAnswer) {
+        let known = self.admit(vip);
+        let counts = match known.own {
+            true => &mut known.probe_answers,
+            false => &mut self.other.probe_answers,
+        };
+        counts[answer as usize] += 1;
     }
 
     /// The rows of a scrape.
@@ -116,6 +168,7 @@ impl VipSeries {
         }
         for (vip, known) in self.known.iter().filter(|(_, known)| known.own) {
             rows.flaps.push(([("vip", vip.to_string())], known.flaps));
+            rows.answered(&vip.to_string(), known.probe_answers);
         }
         if self.own >= self.cap {
             self.other.push_to(&mut rows, held_by_other);
@@ -134,7 +187,7 @@ impl VipSeries {
             *own += usize::from(admitted);
             Known {
                 own: admitted,
-                flaps: 0,
+                ..Known::default()
             }
         })
     }
@@ -164,6 +217,16 @@ impl Other {
         }
         rows.conflicts.push(([("vip", other())], self.conflicts));
         rows.flaps.push(([("vip", other())], self.flaps));
+        rows.answered(OTHER, self.probe_answers);
+    }
+}
+
+impl Rows {
+    fn answered(&mut self, vip: &str, counts: [u64; PROBE_ANSWERS]) {
+        for answer in ProbeAnswer::ALL {
+            let labels = [("vip", vip.to_owned()), ("result", answer.label().into())];
+            self.probe_answers.push((labels, counts[answer as usize]));
+        }
     }
 }
 
@@ -243,5 +306,25 @@ mod tests {
         assert!(series.rows(&snapshot(&[])).flaps.is_empty());
         let rows = series.rows(&snapshot(&[(1, 0)]));
         assert_eq!(rows.flaps[0].1, 0);
+    }
+
+    #[test]
+    fn answers_to_probes_are_counted_by_what_they_were() {
+        let mut series = VipSeries::new(1);
+        series.rows(&snapshot(&[(1, 0), (2, 0)]));
+        series.probe_answered(vip(1), ProbeAnswer::Claimed);
+        series.probe_answered(vip(1), ProbeAnswer::Claimed);
+        series.probe_answered(vip(1), ProbeAnswer::Modest);
+        series.probe_answered(vip(2), ProbeAnswer::Modest);
+        let rows = series.rows(&snapshot(&[(1, 0), (2, 0)])).probe_answers;
+        let of = |vip: &str, result: &str| {
+            let mut found = rows
+                .iter()
+                .filter(|(labels, _)| labels[0].1 == vip && labels[1].1 == result);
+            found.next().unwrap().1
+        };
+        assert_eq!(of("192.0.2.1", "claimed"), 2);
+        assert_eq!(of("192.0.2.1", "modest"), 1);
+        assert_eq!((of(OTHER, "claimed"), of(OTHER, "modest")), (0, 1));
     }
 }

@@ -22,7 +22,7 @@ enum Layer {
         abi: bool,
     },
     Kernel,
-    /// A pure module of the agent.
+    /// A pure module of the agent, or of `vip-ownership`, which has no other.
     Pure,
     /// A file of the agent's `io` folder and the module below `io` that it belongs to.
     Io(Option<String>),
@@ -45,7 +45,20 @@ const IMPURE: [&str; 8] = [
     "socket2",
 ];
 /// The crates of this workspace.
-const OURS: [&str; 5] = ["vip_common", "vip_ebpf", "vip_agent", "xtask", "tests"];
+const OURS: [&str; 7] = [
+    "vip_common",
+    "vip_ebpf",
+    "vip_ownership",
+    "vip_agent",
+    "xtask",
+    "ownership_sim",
+    "tests",
+];
+/// Crates that lie in the directory of another.
+const WITHIN: [(&str, &str); 2] = [
+    ("vip-agent/ownership", "vip-ownership"),
+    ("tests/ownership-sim", "ownership-sim"),
+];
 /// The agent's modules above the pure ones.
 const SHELL: [&str; 3] = ["driver", "cli", "main"];
 /// Types with a `now` that reads a clock.
@@ -63,9 +76,11 @@ impl Place {
                 _ => None,
             })
             .collect();
-        let (crate_name, rest) = match names.split_first() {
-            Some((first, rest)) => (first.clone(), rest.to_vec()),
-            None => (String::new(), Vec::new()),
+        let within = WITHIN.iter().find(|(dir, _)| file.starts_with(dir));
+        let (crate_name, rest) = match (names.split_first(), within) {
+            (Some((_, rest)), Some((_, inner))) => ((*inner).to_owned(), rest[1..].to_vec()),
+            (Some((first, rest)), None) => (first.clone(), rest.to_vec()),
+            (None, _) => (String::new(), Vec::new()),
         };
         let mut module: Vec<String> = match rest.split_first() {
             Some((src, module)) if src == "src" => module.to_vec(),
@@ -82,6 +97,7 @@ impl Place {
                 abi: first == Some("abi"),
             },
             ("vip-ebpf", _) => Layer::Kernel,
+            ("vip-ownership", _) => Layer::Pure,
             ("vip-agent", Some(first)) if is_root || is_bin || SHELL.contains(&first) => {
                 Layer::Shell
             }
@@ -128,6 +144,12 @@ impl Place {
             return Some(why);
         }
         match &self.layer {
+            // The derive of the API's types alone (ADR 14).
+            Layer::Pure
+                if self.module.first().is_some_and(|first| first == "api") && first == "kube" =>
+            {
+                None
+            }
             Layer::Pure => pure(&path),
             Layer::Io(own) => io(own.as_deref(), &path),
             _ => None,
@@ -138,8 +160,17 @@ impl Place {
         let allowed: &[&str] = match self.layer {
             Layer::Shared { .. } | Layer::Tool => &[],
             Layer::Kernel => &["vip_common"],
-            Layer::Pure | Layer::Io(_) | Layer::Shell => &["vip_common", "vip_agent"],
-            Layer::Tests => &["vip_common", "vip_agent", "tests"],
+            // Below the agent.
+            Layer::Pure if self.crate_name == "vip-ownership" => &["vip_common"],
+            Layer::Pure | Layer::Io(_) | Layer::Shell => &["vip_common", "vip_ownership"],
+            Layer::Tests if self.crate_name == "ownership-sim" => &["vip_common", "vip_ownership"],
+            Layer::Tests => &[
+                "vip_common",
+                "vip_ownership",
+                "vip_agent",
+                "ownership_sim",
+                "tests",
+            ],
         };
         let own = self.crate_name.replace('-', "_");
         if OURS.contains(&first) && first != own && !allowed.contains(&first) {

@@ -9,19 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{command, error::Error, tally::Tally};
+use crate::{command, error::Error, platform::Platform, tally::Tally};
 
-use super::{Arch, Kernel};
+use super::Kernel;
 
 /// A test takes ten seconds; emulated on a machine under load it may take minutes.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The guest's own count. A VM that ends without one, or not at all, is an error.
 pub(super) fn run(kernel: &Kernel, vmlinuz: &Path, initramfs: &Path) -> Result<Tally, Error> {
-    let (qemu, machine, cpu, console) = match kernel.arch {
-        Arch::Amd64 => ("qemu-system-x86_64", "pc", "max", "ttyS0"),
+    let (qemu, machine, cpu, console) = match kernel.platform {
+        Platform::Amd64 => ("qemu-system-x86_64", "pc", "max", "ttyS0"),
         // Emulating the architected pointer authentication doubles the time.
-        Arch::Arm64 => (
+        Platform::Arm64 => (
             "qemu-system-aarch64",
             "virt",
             "max,pauth-impdef=on",

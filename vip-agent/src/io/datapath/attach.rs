@@ -34,6 +34,11 @@ pub enum AttachError {
     /// The MTU is above what the driver can do with XDP.
     #[error("the MTU is too large for XDP in this driver: lower it, or set `attach: tc`")]
     Mtu,
+    /// The chain of tcx has no place left (`BPF_MPROG_MAX`).
+    #[error(
+        "as many tc programs as the kernel takes are attached: remove one (`bpftool net show dev DEVICE` lists them)"
+    )]
+    TcFull,
     /// The interface is gone.
     #[error("the interface is gone")]
     Gone,
@@ -56,6 +61,7 @@ impl AttachError {
             Some(libc::EBUSY | libc::EEXIST) if hook.is_xdp() => Self::ForeignXdp,
             Some(libc::EOPNOTSUPP) if hook.is_xdp() => Self::Unsupported,
             Some(libc::ERANGE) if hook.is_xdp() => Self::Mtu,
+            Some(libc::ERANGE) => Self::TcFull,
             _ => Self::Kernel(error),
         }
     }
@@ -236,17 +242,36 @@ impl Datapath {
     }
 
     /// Whether our programs are there and run before all others in tc; takes the place back
-    /// where `limit` allows. `now` is of the clock of `limit`.
+    /// where `limit` allows. `now` is of the clock of `limit`. An interface without one of its
+    /// programs does not count as attached any more.
     pub fn ensure_first(
         &mut self,
         ifindex: IfIndex,
         limit: &mut RestoreLimit,
         now: Duration,
     ) -> Result<Standing, AttachError> {
-        let mut standing = Standing::default();
         let Some(&mode) = self.attached.get(&ifindex) else {
-            return Ok(standing);
+            return Ok(Standing::default());
         };
+        let standing = self.ensure_first_in(ifindex, mode, limit, now);
+        let gone = match &standing {
+            Ok(standing) => !standing.gone.is_empty(),
+            Err(error) => matches!(error, AttachError::Gone),
+        };
+        if gone {
+            self.attached.remove(&ifindex);
+        }
+        standing
+    }
+
+    fn ensure_first_in(
+        &mut self,
+        ifindex: IfIndex,
+        mode: Mode,
+        limit: &mut RestoreLimit,
+        now: Duration,
+    ) -> Result<Standing, AttachError> {
+        let mut standing = Standing::default();
         for hook in Hook::of(mode) {
             let failed = |error| AttachError::of(hook, error);
             match self.rank(ifindex, hook).map_err(failed)? {
@@ -335,10 +360,7 @@ mod tests {
             assert!(matches!(of(Hook::TcOut, errno), AttachError::Kernel(_)));
         }
         assert!(matches!(of(Hook::Xdp, libc::ERANGE), AttachError::Mtu));
-        assert!(matches!(
-            of(Hook::TcIn, libc::ERANGE),
-            AttachError::Kernel(_)
-        ));
+        assert!(matches!(of(Hook::TcIn, libc::ERANGE), AttachError::TcFull));
         assert!(matches!(
             of(Hook::XdpGeneric, libc::EOPNOTSUPP),
             AttachError::Unsupported

@@ -221,6 +221,63 @@ pub(super) fn update_batch<K: aya::Pod, V: aya::Pod>(
     Err((if taken < count { taken } else { 0 }, error))
 }
 
+/// Entries of a hash map that one call reads.
+#[derive(Debug)]
+pub(super) struct LookupBatch<K, V> {
+    /// Keys and values of those that were read last, in one order.
+    pub(super) keys: Vec<K>,
+    pub(super) values: Vec<V>,
+    capacity: usize,
+    /// The bucket that comes next; `None` before the first.
+    bucket: Option<u32>,
+}
+
+impl<K: aya::Pod, V: aya::Pod> LookupBatch<K, V> {
+    /// Begins at the start of a map. `capacity` is more than one bucket can hold.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(capacity),
+            values: Vec::with_capacity(capacity),
+            capacity,
+            bucket: None,
+        }
+    }
+
+    /// Reads the next entries; whether more may follow.
+    pub(super) fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<bool> {
+        self.keys.clear();
+        self.values.clear();
+        let (from, mut to) = (self.bucket, 0_u32);
+        let mut attr = empty();
+        attr.batch.map_fd = map.as_raw_fd() as u32;
+        attr.batch.in_batch = from
+            .as_ref()
+            .map_or(0, |from| std::ptr::from_ref(from) as u64);
+        attr.batch.out_batch = std::ptr::from_mut(&mut to) as u64;
+        attr.batch.keys = self.keys.as_mut_ptr() as u64;
+        attr.batch.values = self.values.as_mut_ptr() as u64;
+        attr.batch.count = self.capacity as u32;
+        // SAFETY: the caller opened a hash map of these key and value types, whose sizes were
+        // checked then; both vectors have room for `count` of them, and both bucket numbers are
+        // the u32 that hash maps use.
+        let more = match unsafe { bpf(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) } {
+            Ok(_) => true,
+            // The end of the map, with what was left of it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => false,
+            Err(error) => return Err(error),
+        };
+        // SAFETY: an integer: how many were read.
+        let read = (unsafe { attr.batch.count } as usize).min(self.capacity);
+        // SAFETY: the kernel has written so many of each, and every bit pattern is valid for both.
+        unsafe {
+            self.keys.set_len(read);
+            self.values.set_len(read);
+        }
+        self.bucket = Some(to);
+        Ok(more)
+    }
+}
+
 /// A program of two instructions, `return verdict`. Tests play the foreign program with it.
 pub fn load_constant_program(kind: ProgramType, verdict: i32) -> io::Result<OwnedFd> {
     // mov32 r0, verdict; exit

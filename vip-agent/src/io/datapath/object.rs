@@ -110,6 +110,46 @@ pub enum DatapathError {
     },
 }
 
+impl DatapathError {
+    /// What to do about it. The texts of those that can be mended here end with it.
+    pub fn fix(&self) -> String {
+        match self {
+            Self::NoObject => "build it with `cargo xtask build`".into(),
+            Self::NoBtf => "use a kernel with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 12 and \
+                            newer are"
+                .into(),
+            Self::MissingCapability(_) => "add it to `securityContext.capabilities.add`, or to \
+                                           `AmbientCapabilities=` of the unit, or run as root"
+                .into(),
+            Self::NoBpffs { .. } => {
+                "run `mount -t bpf bpf /sys/fs/bpf`, or set `pinDir` to a directory on one".into()
+            }
+            Self::Layout { .. } => "remove it with `vip-agent cleanup`".into(),
+            Self::Incomplete(_) => {
+                "build agent and object from one source with `cargo xtask build`".into()
+            }
+            Self::Pin { path, .. } => format!(
+                "let the agent's user write to {}, or remove it with `vip-agent cleanup`",
+                path.display()
+            ),
+            Self::Object(_)
+            | Self::Rejected { .. }
+            | Self::Program { .. }
+            | Self::Map { .. }
+            | Self::Kernel { .. } => {
+                "use Linux 6.1 or newer; if `uname -r` says that, report this text".into()
+            }
+        }
+    }
+
+    /// What is wrong, without the fix.
+    pub fn fault(&self) -> String {
+        let text = self.to_string();
+        let fix = format!(": {}", self.fix());
+        text.strip_suffix(&fix).map(str::to_owned).unwrap_or(text)
+    }
+}
+
 /// What a map has to be: the contract of `docs/maps.md`.
 #[derive(Debug)]
 pub struct MapSpec {
@@ -444,6 +484,43 @@ mod tests {
     fn the_last_lines_of_a_log_are_kept() {
         assert_eq!(last_lines("a\nb\n\nc\n", 2), "b\nc");
         assert_eq!(last_lines("", 2), "");
+    }
+
+    #[test]
+    fn what_can_be_mended_here_is_told_with_the_fix_at_the_end() {
+        let path = PathBuf::from("/sys/fs/bpf/xvip/v1/VIPS");
+        let layout = DatapathError::Layout {
+            at: path.display().to_string(),
+            field: "value size",
+            found: 32,
+            needed: 40,
+        };
+        for (error, fault) in [
+            (DatapathError::NoObject, "this binary holds no eBPF object"),
+            (
+                DatapathError::NoBtf,
+                "the kernel has no BTF (/sys/kernel/btf/vmlinux is missing)",
+            ),
+            (
+                DatapathError::MissingCapability(Capability::CAP_BPF),
+                "CAP_BPF is missing",
+            ),
+            (
+                DatapathError::NoBpffs { path },
+                "/sys/fs/bpf/xvip/v1/VIPS is on no BPF file system",
+            ),
+            (
+                layout,
+                "/sys/fs/bpf/xvip/v1/VIPS has value size 32 where this version needs 40",
+            ),
+            (
+                DatapathError::Incomplete("VIPS"),
+                "the eBPF object has no VIPS",
+            ),
+        ] {
+            assert_eq!(error.fault(), fault);
+            assert_eq!(error.to_string(), format!("{fault}: {}", error.fix()));
+        }
     }
 
     #[test]

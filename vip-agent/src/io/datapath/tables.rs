@@ -15,7 +15,7 @@ use vip_common::{
 };
 
 use super::{
-    bpf,
+    bpf::{self, LookupBatch},
     object::{
         COUNTERS, DatapathError, HOST_MACS, LINK_STATE, LINKS, MapSpec, Pins, SESSION, TRACE,
         VIP_COUNTERS, VIP_STATE, VIPS,
@@ -172,13 +172,47 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Every entry. What changes meanwhile may be missing or double.
     pub fn all(&self) -> Result<Vec<(K, V)>, DatapathError> {
-        let entries = self.map.iter().filter(|entry| {
-            // Removed between the walk and the look.
-            !matches!(entry, Err(MapError::KeyNotFound))
-        });
-        entries
-            .collect::<Result<_, _>>()
-            .map_err(self.spec.failed())
+        let mut all = Vec::new();
+        self.visit(|key, value| all.push((key, value)))?;
+        Ok(all)
+    }
+
+    /// Shows every entry, in few calls and little memory. What changes meanwhile may be missing or
+    /// double.
+    pub fn visit(&self, mut each: impl FnMut(K, V)) -> Result<(), DatapathError> {
+        let map = self.map.map().fd().as_fd();
+        let mut batch = LookupBatch::new(Self::BATCH);
+        let mut begun = false;
+        loop {
+            let more = match batch.next(map) {
+                Ok(more) => more,
+                // A kernel without batches.
+                Err(_) if !begun => return self.visit_each(each),
+                Err(error) => {
+                    let what = "reading a map";
+                    return Err(DatapathError::Kernel { what, error });
+                }
+            };
+            begun = true;
+            for (key, value) in batch.keys.iter().zip(&batch.values) {
+                each(*key, *value);
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_each(&self, mut each: impl FnMut(K, V)) -> Result<(), DatapathError> {
+        for entry in self.map.iter() {
+            match entry {
+                Ok((key, value)) => each(key, value),
+                // Removed between the walk and the look.
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(self.spec.failed()(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Sets one entry.

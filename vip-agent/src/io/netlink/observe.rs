@@ -107,6 +107,7 @@ fn link(message: LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::CarrierUpCount(count) => link.carrier_ups = count,
             LinkAttribute::Controller(master) => link.master = Some(master),
             LinkAttribute::Link(lower) if lower != link.ifindex && lower != 0 => {
                 link.lower = Some(lower);

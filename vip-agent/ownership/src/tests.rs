@@ -1,0 +1,505 @@
+//! Single steps of the machine. Its behaviour among others is the simulator's affair, in
+//! `tests/tests/ownership.rs`.
+
+use std::time::Duration;
+
+use super::*;
+
+const NODE: &str = "node-a";
+const BOOT: [u8; 16] = [1; 16];
+
+fn at(milliseconds: u64) -> BootTime {
+    BootTime(milliseconds * 1_000_000)
+}
+
+fn config() -> Config {
+    Config {
+        node: NODE.into(),
+        boot: BOOT,
+        timing: Timing::default(),
+        on_api_loss: OnApiLoss::Hold,
+        max_announcers: 8,
+        layout: Layout {
+            objects: 1,
+            buckets_each: 1,
+        },
+        seed: 7 << 64,
+    }
+}
+
+fn session(id: u128, boot: [u8; 16]) -> SessionId {
+    SessionId {
+        node: NODE.into(),
+        boot,
+        id: id.to_be_bytes(),
+    }
+}
+
+fn lease(holder: Option<SessionId>, resource_version: &str) -> Lease {
+    Lease {
+        node: NODE.into(),
+        uid: "lease".into(),
+        resource_version: resource_version.into(),
+        holder,
+        revoked: None,
+        claims_read: BTreeSet::new(),
+        serves: Serves::default(),
+        duration: Duration::from_secs(5),
+    }
+}
+
+/// The requests among actions.
+fn asked(actions: &[Action]) -> Vec<(RequestId, Request)> {
+    let asked = actions.iter().filter_map(|action| match action {
+        Action::Ask { id, request, .. } => Some((*id, request.clone())),
+        _ => None,
+    });
+    asked.collect()
+}
+
+/// A machine that continues a session, and what it asked for first.
+fn continued(deadline: BootTime, confirmed: BootTime) -> (Machine, Vec<Action>) {
+    let left = Left {
+        session: Some(session(9, BOOT)),
+        epoch: 3,
+        deadline,
+        confirmed,
+        live: BTreeSet::new(),
+    };
+    Machine::start(config(), left, at(10_000))
+}
+
+#[test]
+fn the_first_session_names_nobody_and_its_times_are_anchored_at_sending() {
+    let (mut machine, actions) = Machine::start(config(), Left::default(), at(0));
+    let (read, request) = asked(&actions)[0].clone();
+    assert_eq!(request, Request::ReadLease(NODE.into()));
+    let actions = machine.step(Event::Reply(read, Reply::Lease(None)), at(10));
+    let list = asked(&actions)[0].0;
+    let actions = machine.step(Event::Reply(list, Reply::Leases(Vec::new())), at(20));
+    let (create, request) = asked(&actions)[0].clone();
+    let Request::CreateLease(mut written) = request else {
+        panic!("{request:?}");
+    };
+    assert_eq!(written.revoked, None);
+    written.uid = "lease".into();
+    let actions = machine.step(Event::Reply(create, Reply::Lease(Some(written))), at(900));
+    let times = actions.iter().find_map(|action| match action {
+        Action::Slot {
+            deadline,
+            confirmed,
+            epoch,
+        } => Some((*deadline, *confirmed, *epoch)),
+        _ => None,
+    });
+    assert_eq!(times, Some((at(4020), at(4020), 2)));
+}
+
+#[test]
+fn a_parked_slot_is_lowered_before_anything_is_asked() {
+    let (_, actions) = continued(at(55_000), at(55_000));
+    let lowered = Action::Slot {
+        deadline: at(14_000),
+        confirmed: at(14_000),
+        epoch: 3,
+    };
+    assert_eq!(actions[0], lowered);
+}
+
+#[test]
+fn a_session_of_another_boot_is_not_continued() {
+    let left = Left {
+        session: Some(session(9, [2; 16])),
+        epoch: 3,
+        deadline: at(12_000),
+        confirmed: at(12_000),
+        live: ["192.0.2.1".parse().unwrap()].into(),
+    };
+    let (machine, actions) = Machine::start(config(), left, at(10_000));
+    assert_eq!(machine.session(), None);
+    let silent = Action::Slot {
+        deadline: at(0),
+        confirmed: at(0),
+        epoch: 4,
+    };
+    assert_eq!(actions[0], silent);
+}
+
+#[test]
+fn a_lease_read_without_our_session_silences_it_at_once_and_is_not_written() {
+    for found in [
+        None,
+        Some(lease(None, "5")),
+        Some(lease(Some(session(8, [2; 16])), "5")),
+    ] {
+        let (mut machine, actions) = continued(at(12_000), at(12_000));
+        let read = asked(&actions)[0].0;
+        let actions = machine.step(Event::Reply(read, Reply::Lease(found)), at(10_010));
+        let silent = Action::Slot {
+            deadline: at(0),
+            confirmed: at(0),
+            epoch: 4,
+        };
+        assert_eq!(actions[0], silent);
+        assert!(
+            asked(&actions)
+                .iter()
+                .all(|(_, request)| *request == Request::ListLeases)
+        );
+    }
+}
+
+#[test]
+fn a_late_success_counts_by_its_own_sending_time() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let read = asked(&actions)[0].0;
+    let own = lease(Some(session(9, BOOT)), "5");
+    let actions = machine.step(
+        Event::Reply(read, Reply::Lease(Some(own.clone()))),
+        at(10_010),
+    );
+    let put = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| matches!(request, Request::PutLease(_)));
+    let renewal = put.unwrap().0;
+    // Timed out, and the Lease is being read again.
+    let actions = machine.step(Event::Tick, at(11_010));
+    assert!(
+        matches!(asked(&actions)[0].1, Request::ReadLease(_)),
+        "{actions:?}"
+    );
+    let actions = machine.step(Event::Reply(renewal, Reply::Lease(Some(own))), at(11_500));
+    let extended = Action::Extend {
+        deadline: at(14_010),
+        confirmed: at(14_010),
+    };
+    assert!(actions.contains(&extended), "{actions:?}");
+}
+
+#[test]
+fn a_second_machine_of_the_same_name_refuses_to_start_when_the_first_goes_on() {
+    let other = session(8, [2; 16]);
+    let (mut machine, mut actions) = Machine::start(config(), Left::default(), at(0));
+    let mut now = 0;
+    for renewal in 1..10 {
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) => {
+                    Reply::Lease(Some(lease(Some(other.clone()), &renewal.to_string())))
+                }
+                Request::ListLeases => Reply::Leases(Vec::new()),
+                request => panic!("{request:?}"),
+            };
+            actions = machine.step(Event::Reply(id, reply), at(now));
+            if let [Action::Ask { .. }] = actions[..] {
+                let id = asked(&actions)[0].0;
+                let read = matches!(asked(&actions)[0].1, Request::ListLeases);
+                if read {
+                    actions = machine.step(Event::Reply(id, Reply::Leases(Vec::new())), at(now));
+                }
+            }
+            if actions.contains(&Action::Refuse(other.clone())) {
+                return;
+            }
+        }
+        now += 1500;
+        actions = machine.step(Event::Tick, at(now));
+    }
+    panic!("it never refused");
+}
+
+#[test]
+fn an_object_with_another_hash_is_left_alone() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let mut claims = Claims::empty(0, config().layout);
+    claims.hash = "siphash".to_owned();
+    claims.uid = "claims".into();
+    let (read, _) = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| *request == Request::ReadClaims(0))
+        .unwrap();
+    machine.step(Event::Reply(read, Reply::Claims(Some(claims))), at(10_010));
+    for tick in 0..100 {
+        let actions = machine.step(Event::Tick, at(10_020 + 19 * tick));
+        let writes = asked(&actions).into_iter();
+        let writes = writes.filter(|(_, r)| !matches!(r, Request::ReadLease(_)));
+        assert_eq!(writes.collect::<Vec<_>>(), Vec::new());
+    }
+}
+
+#[test]
+fn unknown_fields_of_an_object_survive_a_claim() {
+    let (mut machine, actions) = continued(at(12_000), at(12_000));
+    let mut claims = Claims::empty(0, config().layout);
+    claims.uid = "claims".into();
+    claims.unknown.insert("weight".to_owned(), 3.into());
+    let (read, _) = asked(&actions)
+        .into_iter()
+        .find(|(_, request)| *request == Request::ReadClaims(0))
+        .unwrap();
+    let read = Event::Reply(read, Reply::Claims(Some(claims)));
+    let actions = machine.step(read, at(10_010));
+    let list = asked(&actions)[0].0;
+    let actions = machine.step(Event::Reply(list, Reply::Leases(Vec::new())), at(10_020));
+    let Some((_, Request::PutClaims(put))) = asked(&actions).pop() else {
+        panic!("{actions:?}");
+    };
+    assert_eq!(put.version, 2);
+    assert_eq!(put.unknown.get("weight"), Some(&3.into()));
+    assert_eq!(put.rows[&RowKey::Bucket(0)].session, session(9, BOOT));
+}
+
+fn exits(actions: &[Action]) -> Vec<Exit> {
+    let exits = actions.iter().filter_map(|action| match action {
+        Action::Exit(exit) => Some(*exit),
+        _ => None,
+    });
+    exits.collect()
+}
+
+#[test]
+fn a_process_that_is_asked_to_go_is_gone_within_h_though_the_register_is_silent() {
+    let left = Left {
+        session: Some(session(9, BOOT)),
+        epoch: 3,
+        deadline: at(12_000),
+        confirmed: at(12_000),
+        live: ["192.0.2.1".parse().unwrap()].into(),
+    };
+    for (left, expected) in [
+        (left.clone(), Exit::OutOfTime),
+        (
+            Left {
+                live: BTreeSet::new(),
+                ..left
+            },
+            Exit::Released,
+        ),
+    ] {
+        let (mut machine, _) = Machine::start(config(), left, at(10_000));
+        let mut actions = machine.step(Event::Leave, at(10_500));
+        assert_eq!(exits(&actions), []);
+        while exits(&actions).is_empty() {
+            let wake = machine.wake_at();
+            assert!(wake <= at(14_500), "{wake:?}");
+            actions = machine.step(Event::Tick, wake);
+            let touched = actions
+                .iter()
+                .any(|action| matches!(action, Action::Fence(_)));
+            assert!(
+                !touched,
+                "the kernel answers until its deadline: {actions:?}"
+            );
+        }
+        assert_eq!(exits(&actions), [expected]);
+    }
+}
+
+#[test]
+fn a_process_without_a_session_goes_at_once() {
+    let (mut machine, _) = Machine::start(config(), Left::default(), at(0));
+    let actions = machine.step(Event::Leave, at(10));
+    assert_eq!(exits(&actions), [Exit::Released]);
+}
+
+#[test]
+fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more() {
+    let layout = Layout {
+        objects: 1,
+        buckets_each: 6,
+    };
+    let config = Config { layout, ..config() };
+    let left = Left {
+        session: Some(session(9, BOOT)),
+        epoch: 3,
+        deadline: at(13_500),
+        confirmed: at(13_500),
+        live: BTreeSet::new(),
+    };
+    let vip: IpAddr = "192.0.2.1".parse().unwrap();
+    let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
+    let mut claims = Claims::empty(0, layout);
+    claims.uid = "claims".into();
+    let own = Row::of(session(9, BOOT));
+    claims.rows = (0..6)
+        .map(|bucket| (RowKey::Bucket(bucket), own.clone()))
+        .collect();
+    let other = SessionId {
+        node: "node-b".into(),
+        boot: [2; 16],
+        id: [3; 16],
+    };
+    let living = Lease {
+        node: "node-b".into(),
+        claims_read: ["claims".into()].into(),
+        ..lease(Some(other.clone()), "7")
+    };
+    let own_lease = Lease {
+        claims_read: ["claims".into()].into(),
+        ..lease(Some(session(9, BOOT)), "5")
+    };
+    machine.step(Event::Vips([(vip, None)].into()), at(10_000));
+    machine.step(Event::LeaseSeen(living), at(10_000));
+    let mut versions = Vec::new();
+    // Until nobody has written the object for a while.
+    for now in 10_001..12_000 {
+        let mut next = Vec::new();
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) | Request::PutLease(_) => {
+                    Reply::Lease(Some(own_lease.clone()))
+                }
+                Request::ReadClaims(_) => Reply::Claims(Some(claims.clone())),
+                Request::PutClaims(put) => {
+                    claims = put;
+                    versions.push(claims.version);
+                    Reply::Claims(Some(claims.clone()))
+                }
+                request => panic!("{request:?}"),
+            };
+            next.extend(machine.step(Event::Reply(id, reply), at(now)));
+        }
+        next.extend(machine.step(Event::Tick, at(now)));
+        actions = next;
+    }
+    let theirs: Vec<RowKey> = claims
+        .rows
+        .iter()
+        .filter(|(_, row)| row.session == other)
+        .map(|(key, _)| *key)
+        .collect();
+    assert_eq!(theirs.len(), 3, "{theirs:?}");
+    assert!(!theirs.contains(&RowKey::Bucket(layout.bucket(vip))));
+    assert!(
+        !theirs.contains(&RowKey::Bucket(0)),
+        "rows go from the last on"
+    );
+    // The proof of what was found, and one write for all that goes.
+    assert_eq!(versions, [2, 3]);
+}
+
+#[test]
+fn who_leaves_gives_each_object_to_one_heir_and_the_next_object_to_another() {
+    let layout = Layout {
+        objects: 2,
+        buckets_each: 4,
+    };
+    let config = Config { layout, ..config() };
+    let left = Left {
+        session: Some(session(9, BOOT)),
+        epoch: 3,
+        deadline: at(13_500),
+        confirmed: at(13_500),
+        live: BTreeSet::new(),
+    };
+    let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
+    let own = Row::of(session(9, BOOT));
+    let object = |index: u32| {
+        let mut claims = Claims::empty(index, layout);
+        claims.uid = format!("claims-{index}").as_str().into();
+        let rows = layout.buckets_of(index);
+        claims.rows = rows.map(|b| (RowKey::Bucket(b), own.clone())).collect();
+        claims
+    };
+    let mut claims = [object(0), object(1)];
+    let read = || claims.iter().map(|claims| claims.uid.clone()).collect();
+    let own_lease = Lease {
+        claims_read: read(),
+        ..lease(Some(session(9, BOOT)), "5")
+    };
+    for (name, id) in [("node-b", 3), ("node-c", 4)] {
+        let other = SessionId {
+            node: name.into(),
+            boot: [id; 16],
+            id: [id; 16],
+        };
+        let living = Lease {
+            node: name.into(),
+            claims_read: read(),
+            ..lease(Some(other), "7")
+        };
+        machine.step(Event::LeaseSeen(living), at(10_000));
+    }
+    machine.step(Event::Vips(BTreeMap::new()), at(10_000));
+    for now in 10_001..10_020 {
+        let mut next = Vec::new();
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) | Request::PutLease(_) => {
+                    Reply::Lease(Some(own_lease.clone()))
+                }
+                Request::ReadClaims(index) => Reply::Claims(Some(claims[index as usize].clone())),
+                Request::PutClaims(put) => {
+                    claims[put.index as usize] = put.clone();
+                    Reply::Claims(Some(put))
+                }
+                request => panic!("{request:?}"),
+            };
+            next.extend(machine.step(Event::Reply(id, reply), at(now)));
+        }
+        if now == 10_010 {
+            next.extend(machine.step(Event::Leave, at(now)));
+        }
+        next.extend(machine.step(Event::Tick, at(now)));
+        actions = next;
+    }
+    let heirs = claims.map(|claims| {
+        let nodes = claims.rows.values().map(|row| row.session.node.to_string());
+        nodes.collect::<BTreeSet<_>>()
+    });
+    assert_eq!(heirs, [["node-b".into()].into(), ["node-c".into()].into()]);
+}
+
+#[test]
+fn a_write_that_met_another_is_tried_again_when_the_watch_shows_that_and_without_a_read() {
+    for watched_first in [true, false] {
+        let layout = config().layout;
+        let (mut machine, mut actions) = continued(at(13_500), at(13_500));
+        let mut claims = Claims::empty(0, layout);
+        claims.uid = "claims".into();
+        claims.resource_version = "1".into();
+        let row = Row::of(session(9, BOOT));
+        claims.rows = [(RowKey::Bucket(0), row)].into();
+        let own_lease = Lease {
+            claims_read: ["claims".into()].into(),
+            ..lease(Some(session(9, BOOT)), "5")
+        };
+        let vip = "192.0.2.1".parse().unwrap();
+        actions.extend(machine.step(Event::Vips([(vip, None)].into()), at(10_000)));
+        let mut put = None;
+        for _ in 0..10 {
+            let mut next = Vec::new();
+            for (id, request) in asked(&actions) {
+                let reply = match request {
+                    Request::ReadLease(_) | Request::PutLease(_) => {
+                        Reply::Lease(Some(own_lease.clone()))
+                    }
+                    Request::ReadClaims(_) => Reply::Claims(Some(claims.clone())),
+                    Request::PutClaims(claims) => {
+                        put = Some((id, claims));
+                        continue;
+                    }
+                    request => panic!("{request:?}"),
+                };
+                next.extend(machine.step(Event::Reply(id, reply), at(10_001)));
+            }
+            actions = next;
+        }
+        let (id, _) = put.unwrap();
+        let mut theirs = claims.clone();
+        theirs.version += 1;
+        theirs.resource_version = "2".into();
+        let refused = Event::Reply(id, Reply::Conflict);
+        let events = match watched_first {
+            true => [Event::ClaimsSeen(theirs), refused],
+            false => [refused, Event::ClaimsSeen(theirs)],
+        };
+        let steps = events.map(|event| asked(&machine.step(event, at(10_004))));
+        let [before, again] = &steps;
+        assert!(before.is_empty(), "{before:?}");
+        let [(_, Request::PutClaims(put))] = &again[..] else {
+            panic!("{again:?}");
+        };
+        assert_eq!((put.version, &put.resource_version), (3, &"2".into()));
+    }
+}

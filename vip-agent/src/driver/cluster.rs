@@ -1,0 +1,537 @@
+//! What the cluster wants, and what is written to it: every agent serves all VIPs, the holder of
+//! bucket 0 allocates, and the holder of a VIP says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
+
+use super::{Driver, kubernetes::Kubernetes};
+use crate::{
+    api::VipStatus,
+    cluster::{
+        self, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served, ServiceKey,
+        Settings, Warning,
+    },
+    config::{self, VipSpec},
+    host::Host,
+    io::{
+        datapath::boottime_ns,
+        kube::{
+            notice::{About, Notice, Reason},
+            status::{LeaseKey, Seen, Write, WriteNews},
+            watch::News,
+        },
+    },
+    ownership::{BootTime, Event, Gone, NodeName, Readiness},
+    status::VipState,
+};
+use jiff::Timestamp;
+
+/// News of the cluster are taken for so long before they are thought about: what is created
+/// together is decided together.
+const SETTLE: Duration = Duration::from_millis(2);
+/// A thought, and the round that follows from it, are cheap below this. With a thousand Services they
+/// are not, and while a thousand are created each of them is news: after a dear one nothing is
+/// thought for so many times as long, or every agent would take a core for itself.
+const CHEAP: Duration = Duration::from_millis(10);
+const REST: u32 = 2;
+const LONGEST_REST: Duration = Duration::from_millis(300);
+
+/// What the driver knows of the cluster, and has said to it.
+pub(super) struct View {
+    pub(super) cluster: Cluster,
+    settings: Settings,
+    /// Where the agent itself reaches the API server.
+    api_server: Option<IpAddr>,
+    served: Option<BTreeMap<IpAddr, Served>>,
+    /// When to think about what is new.
+    pub(super) think_at: Option<Duration>,
+    /// Not before then.
+    rest_until: Duration,
+    /// What was told of Services, so that each is told once.
+    refused: BTreeMap<ServiceKey, Vec<Refusal>>,
+    warned: BTreeMap<ServiceKey, Vec<Warning>>,
+    gone: Gone,
+    /// What was told of pools.
+    faulted: BTreeMap<String, Vec<Condition>>,
+    /// Statuses of the VIPs that this node holds, as they were written.
+    statuses: HashMap<IpAddr, VipStatus>,
+}
+
+impl View {
+    pub(super) fn new(services: &config::Services, api_server: Option<IpAddr>) -> Self {
+        Self {
+            cluster: Cluster::default(),
+            settings: Settings {
+                classes: services.load_balancer_classes.iter().cloned().collect(),
+                default: services.default,
+                namespaces: services.namespaces.iter().cloned().collect(),
+                ..Settings::default()
+            },
+            api_server,
+            served: None,
+            think_at: None,
+            rest_until: Duration::ZERO,
+            refused: BTreeMap::new(),
+            warned: BTreeMap::new(),
+            gone: Gone::default(),
+            faulted: BTreeMap::new(),
+            statuses: HashMap::new(),
+        }
+    }
+
+    /// There is something to think about at `now`.
+    pub(super) fn think_soon(&mut self, now: Duration) {
+        let at = (now + SETTLE).max(self.rest_until);
+        self.think_at.get_or_insert(at);
+    }
+
+    /// What was waited for has come.
+    pub(super) fn think_now(&mut self, now: Duration) {
+        self.think_at = Some(now.max(self.rest_until));
+    }
+
+    /// Something was thought, or done about it, until `now`.
+    pub(super) fn took(&mut self, time: Duration, now: Duration) {
+        if time > CHEAP {
+            let rest = (time * REST).min(LONGEST_REST);
+            self.rest_until = self.rest_until.max(now) + rest;
+            self.rest_until = self.rest_until.min(now + LONGEST_REST);
+        }
+    }
+
+    /// The nodes that may answer for a VIP, where an address row is wanted.
+    pub(super) fn candidates(&self, vip: IpAddr) -> Option<&BTreeSet<NodeName>> {
+        self.served.as_ref()?.get(&vip)?.candidates.as_ref()
+    }
+
+    /// How gladly this node takes rows, as far as the cluster says.
+    pub(super) fn readiness(&self, node: &str, proxy: ProxyHealth) -> Readiness {
+        cluster::readiness(self.cluster.node(&node.into()), proxy)
+    }
+}
+
+impl Driver {
+    /// Takes in what a watch says.
+    pub(super) fn hear_of_cluster(&mut self, news: News) {
+        let now = self.now();
+        let Some(Kubernetes { view, .. }) = &mut self.kubernetes else {
+            return;
+        };
+        let cluster = &mut view.cluster;
+        let changed = match news {
+            News::Services(change) => cluster.services(change),
+            News::EndpointSlices(change) => cluster.endpoint_slices(change),
+            News::Nodes(change) => cluster.nodes(change),
+            News::Namespaces(change) => cluster.namespaces(change),
+            News::Pools(change) => cluster.pools(change),
+            News::Vips(change) => cluster.vips(change),
+            News::Broken(error) => {
+                tracing::warn!(%error, "the cluster is not seen");
+                false
+            }
+        };
+        if changed {
+            view.think_soon(now);
+        }
+    }
+
+    /// What became of writes.
+    pub(super) fn hear_of_writes(&mut self, news: WriteNews) {
+        match news {
+            WriteNews::Taken(_) | WriteNews::Outdated(_) => {
+                let now = self.now();
+                if let Some(kubernetes) = &mut self.kubernetes {
+                    kubernetes.view.think_soon(now);
+                }
+            }
+            WriteNews::Refused(target, error) => {
+                tracing::error!(?target, %error, "the API server refuses a write");
+            }
+            WriteNews::Failing(target, error) => {
+                tracing::warn!(?target, %error, "a write fails, and is tried again");
+            }
+            WriteNews::NoticesDropped(count) => {
+                tracing::info!(count, "Kubernetes Events were dropped in a crowd");
+            }
+        }
+    }
+
+    /// Draws the conclusions from what is known of the cluster.
+    pub(super) fn think(&mut self) {
+        let began = self.now();
+        self.conclude();
+        let now = self.now();
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.view.took(now - began, now);
+        }
+    }
+
+    fn conclude(&mut self) {
+        let Some(Kubernetes { view, plane, .. }) = &mut self.kubernetes else {
+            return;
+        };
+        view.think_at = None;
+        if !view.cluster.is_complete() {
+            return;
+        }
+        let own = self.config.node.as_str().into();
+        let peers = view.cluster.peers(&own).collect();
+        let mut served = cluster::served(&view.cluster);
+        // The configuration is nearer than a Service that had the address before.
+        if let Some(plane) = plane {
+            served.retain(|address, _| !plane.addresses.contains(address));
+        }
+        if view.served.as_ref() != Some(&served) {
+            self.serve(&served);
+        }
+        self.take_peers(peers);
+        self.tell_serves();
+        self.allocate();
+        self.declare();
+        self.tell_where();
+    }
+
+    /// Programs the VIPs that there are now.
+    fn serve(&mut self, served: &BTreeMap<IpAddr, Served>) {
+        let specs = served.iter().map(|(address, served)| VipSpec {
+            address: *address,
+            interfaces: (!served.interfaces.is_empty()).then(|| served.interfaces.clone()),
+            prefix: served.prefix,
+        });
+        self.desired = Some(specs.collect());
+        self.round_within(Duration::ZERO);
+        let now = self.now();
+        if let Some(kubernetes) = &mut self.kubernetes {
+            let of_services = served.iter().filter(|(_, served)| !served.control_plane);
+            let candidates =
+                of_services.map(|(address, served)| (*address, served.candidates.clone()));
+            kubernetes.tell(Event::Vips(candidates.collect()));
+            let before = kubernetes.view.served.replace(served.clone());
+            let gone = before.into_iter().flat_map(BTreeMap::into_keys);
+            let gone = gone.filter(|address| !served.contains_key(address));
+            if kubernetes.allocates {
+                self.ears.vacancy.released(gone, now);
+            }
+        }
+    }
+
+    /// Gives addresses to Services, if that is this node's part (`ownership.md`, rule 13).
+    fn allocate(&mut self) {
+        let mut forbidden = forbidden(&self.host, &self.config);
+        let Some(kubernetes) = &mut self.kubernetes else {
+            return;
+        };
+        forbidden.api_servers.extend(kubernetes.view.api_server);
+        if !kubernetes.allocates {
+            return;
+        }
+        let Kubernetes { view, writes, .. } = kubernetes;
+        let (vacancy, now) = (&mut self.ears.vacancy, self.started.elapsed());
+        let lan = vacancy.answers(now);
+        let decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
+        // Their answers are thought about again.
+        vacancy.ask(decision.probe.iter().copied(), now);
+        for notice in view.notices(&decision) {
+            // The writer ends with the process alone.
+            let _ = writes.send(Write::Notice(notice));
+        }
+        for write in writes_of(decision) {
+            let _ = writes.send(write);
+        }
+    }
+
+    /// Removes Leases of Nodes that are gone for an hour, if it is this node that allocates.
+    pub(super) fn remove_gone_leases(&mut self) {
+        let config::Ownership::Kubernetes(config) = &self.config.ownership else {
+            return;
+        };
+        let Some(kubernetes) = &mut self.kubernetes else {
+            return;
+        };
+        if !kubernetes.allocates || !kubernetes.view.cluster.is_complete() {
+            return;
+        }
+        let View { cluster, gone, .. } = &mut kubernetes.view;
+        let nodes = cluster.all_nodes().map(|node| node.name.clone()).collect();
+        let machine = kubernetes.machine.lock();
+        for lease in gone.expired(machine.leases(), &nodes, BootTime(boottime_ns())) {
+            let key = LeaseKey {
+                namespace: config.namespace.clone(),
+                node: lease.node.clone(),
+            };
+            let seen = Seen {
+                uid: lease.uid.to_string(),
+                resource_version: lease.resource_version.to_string(),
+            };
+            let _ = kubernetes.writes.send(Write::DeleteLease(key, seen));
+        }
+    }
+
+    /// Says on every `Vip` that this node holds where it is; once for each change.
+    pub(super) fn tell_where(&mut self) {
+        let Some(kubernetes) = &mut self.kubernetes else {
+            return;
+        };
+        let Kubernetes {
+            view,
+            writes,
+            plane,
+            ..
+        } = kubernetes;
+        let entries = self.entries.lock();
+        // The control plane's are held before there are `Vip`s.
+        let is_known = |vip: &IpAddr| {
+            let is_plane = plane.as_ref().is_some_and(|it| it.addresses.contains(vip));
+            !is_plane || view.cluster.vip(*vip).is_some()
+        };
+        let held: BTreeMap<IpAddr, u64> = (self.vips.keys())
+            .filter(|vip| is_known(vip))
+            .filter_map(|vip| Some((*vip, entries.rights().to(*vip)?.epoch)))
+            .collect();
+        view.statuses.retain(|vip, _| held.contains_key(vip));
+        for (vip, epoch) in held {
+            let Some(record) = self.vips.get(&vip) else {
+                continue;
+            };
+            if record.state == VipState::Pending {
+                continue;
+            }
+            let link = record.ifindex.and_then(|index| self.host.links.get(&index));
+            let before = view.statuses.get(&vip);
+            let status = VipStatus {
+                node: Some(self.config.node.clone()),
+                interface: link.map(|link| link.name.clone()),
+                state: Some(record.state.label().to_owned()),
+                epoch: i64::try_from(epoch).ok(),
+                since: before
+                    .and_then(|before| before.since)
+                    .or_else(|| Some(Timestamp::now())),
+                conditions: Vec::new(),
+            };
+            if before == Some(&status) {
+                continue;
+            }
+            if before.is_none()
+                && let Some(notices) = view.announced(vip, &self.config.node)
+            {
+                for notice in notices {
+                    let _ = writes.send(Write::Notice(notice));
+                }
+            }
+            let _ = writes.send(Write::VipStatus(vip, status.clone()));
+            view.statuses.insert(vip, status);
+        }
+    }
+
+    /// A rival claims a VIP: its Services' users should know.
+    pub(super) fn tell_of_rival(&self, vip: IpAddr, rival: &str) {
+        if let Some(Kubernetes { view, writes, .. }) = &self.kubernetes {
+            let node = &self.config.node;
+            let note = format!("{rival} claims {vip}, which {node} answers for");
+            for notice in view.about(vip, Reason::Conflict, &note) {
+                let _ = writes.send(Write::Notice(notice));
+            }
+        }
+    }
+}
+
+impl View {
+    /// The Services of a VIP are told something.
+    fn about(&self, vip: IpAddr, reason: Reason, note: &str) -> Vec<Notice> {
+        let services = self.cluster.vip(vip).map(|vip| &vip.assignment.services);
+        let found = services
+            .into_iter()
+            .flatten()
+            .filter_map(|key| self.cluster.service(key));
+        found
+            .map(|service| Notice {
+                about: About::Service {
+                    key: service.key.clone(),
+                    uid: service.uid.clone(),
+                },
+                reason,
+                note: note.to_owned(),
+            })
+            .collect()
+    }
+
+    /// This node answers for a VIP from now on.
+    fn announced(&self, vip: IpAddr, node: &str) -> Option<Vec<Notice>> {
+        let holder = self.cluster.vip(vip)?.holder.as_deref();
+        Some(match holder {
+            Some(holder) if holder == node => return None,
+            Some(holder) => {
+                let note = format!("{node} answers for {vip}, in place of {holder}");
+                self.about(vip, Reason::Moved, &note)
+            }
+            None => {
+                let note = format!("{node} answers for {vip} and announces it");
+                self.about(vip, Reason::Announced, &note)
+            }
+        })
+    }
+
+    /// What is newly wrong with pools.
+    fn faults(&mut self, decision: &Decision, notices: &mut Vec<Notice>) {
+        self.faulted
+            .retain(|name, _| self.cluster.pool(name).is_some());
+        for (name, status) in &decision.pools {
+            let Some(pool) = self.cluster.pool(name) else {
+                continue;
+            };
+            let faults = status.conditions.iter();
+            let faults: Vec<_> = faults.filter(|it| it.faults_pool()).cloned().collect();
+            let before = self.faulted.insert(name.clone(), faults.clone());
+            let before = before.unwrap_or_default();
+            let new = faults.into_iter().filter(|it| !before.contains(it));
+            notices.extend(new.map(|fault| Notice {
+                about: About::Pool {
+                    name: name.clone(),
+                    uid: pool.uid.clone(),
+                },
+                reason: Reason::PoolInvalid,
+                note: fault.message,
+            }));
+        }
+    }
+
+    /// What is new for the users of Services.
+    fn notices(&mut self, decision: &Decision) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for created in &decision.create {
+            for service in created
+                .services
+                .iter()
+                .filter_map(|key| self.cluster.service(key))
+            {
+                let from = match &created.pool {
+                    Some(pool) => format!("from pool {pool}"),
+                    None => "as it was asked for".to_owned(),
+                };
+                notices.push(Notice {
+                    about: About::Service {
+                        key: service.key.clone(),
+                        uid: service.uid.clone(),
+                    },
+                    reason: Reason::AddressAllocated,
+                    note: format!("{} {from}", created.address),
+                });
+            }
+        }
+        self.faults(decision, &mut notices);
+        let known = |key: &ServiceKey| decision.reports.contains_key(key);
+        self.refused.retain(|key, _| known(key));
+        self.warned.retain(|key, _| known(key));
+        for (key, report) in &decision.reports {
+            let Some(service) = self.cluster.service(key) else {
+                continue;
+            };
+            let mut say = |reason, note: String| {
+                notices.push(Notice {
+                    about: About::Service {
+                        key: key.clone(),
+                        uid: service.uid.clone(),
+                    },
+                    reason,
+                    note,
+                });
+            };
+            let before = self
+                .refused
+                .insert(key.clone(), report.refusals.clone())
+                .unwrap_or_default();
+            for refusal in report.refusals.iter().filter(|it| !before.contains(it)) {
+                say(Reason::AddressRefused, refusal.to_string());
+            }
+            let before = self
+                .warned
+                .insert(key.clone(), report.warnings.clone())
+                .unwrap_or_default();
+            for warning in report.warnings.iter().filter(|it| !before.contains(it)) {
+                say(Reason::AddressQuestioned, warning.to_string());
+            }
+        }
+        notices
+    }
+}
+
+fn writes_of(decision: Decision) -> Vec<Write> {
+    let mut writes = Vec::new();
+    writes.extend(decision.create.into_iter().map(Write::CreateVip));
+    writes.extend(decision.update.into_iter().map(|update| {
+        let seen = Seen {
+            uid: update.uid,
+            resource_version: update.resource_version,
+        };
+        Write::ChangeVip(update.assignment, seen)
+    }));
+    writes.extend(decision.delete.into_iter().map(|deletion| {
+        let seen = Seen {
+            uid: deletion.uid,
+            resource_version: deletion.resource_version,
+        };
+        Write::DeleteVip(deletion.address, seen)
+    }));
+    writes.extend(
+        decision
+            .statuses
+            .into_iter()
+            .map(|status| Write::Service(status.service, status.ingress, status.conditions)),
+    );
+    writes.extend(
+        decision
+            .pools
+            .into_iter()
+            .map(|(name, status)| Write::Pool(name, status)),
+    );
+    writes
+}
+
+/// Addresses that this host knows to be in use.
+fn forbidden(host: &Host, config: &config::Config) -> Forbidden {
+    let occupied = config::refusal::Occupied::of(host, config);
+    let plane = match &config.ownership {
+        config::Ownership::Kubernetes(cluster) => cluster.control_plane.as_ref(),
+        config::Ownership::Static => None,
+    };
+    Forbidden {
+        api_servers: plane
+            .into_iter()
+            .flat_map(|plane| plane.addresses.iter().copied())
+            .collect(),
+        gateways: occupied.gateways().collect(),
+        bound: occupied
+            .bound()
+            .map(|(address, link)| (address, link.to_owned()))
+            .collect(),
+        subnets: occupied.subnets().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// When news at `now` are thought about, after a thought that took `time` until 100 ms.
+    fn thought(time: u64, now: u64) -> Duration {
+        let mut view = View::new(&config::Services::default(), None);
+        view.took(ms(time), ms(100));
+        view.think_soon(ms(now));
+        view.think_at.unwrap()
+    }
+
+    #[test]
+    fn after_a_dear_thought_nothing_is_thought_for_twice_as_long() {
+        assert_eq!(thought(9, 101), ms(103), "a cheap one");
+        assert_eq!(thought(30, 101), ms(160));
+        assert_eq!(thought(30, 200), ms(202), "the rest is over");
+        assert_eq!(thought(1000, 101), ms(400), "no rest is longer");
+    }
+}

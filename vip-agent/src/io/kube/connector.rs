@@ -1,0 +1,179 @@
+//! Ways to the API server.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use kube::{
+    Client, Config,
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+use super::servers::{self, Choice, SharedServers};
+use crate::manifest::ACCOUNT;
+
+/// Time to connect: half of what a renewal has by default, so that it can be tried again.
+const CONNECT: Duration = Duration::from_millis(500);
+
+/// What a person waits for each answer.
+const CALLER: Duration = Duration::from_secs(10);
+
+/// A server that says nothing for so long is gone. Watches live longer than it by bookmarks, and
+/// are ended and begun again before it; this ends lists and writes that nobody else times.
+const SILENCE: Duration = Duration::from_secs(150);
+
+/// The credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// The file of `kubeconfig`, or of `$KUBECONFIG`.
+    #[error("kubeconfig: {0}; name a readable file in `kubeconfig`")]
+    Kubeconfig(#[from] KubeconfigError),
+    /// Neither a pod's service account nor a file.
+    #[error(
+        "no credentials for the API server: not in a pod ({in_cluster}), and no kubeconfig \
+         ({kubeconfig}); set `kubeconfig`"
+    )]
+    None {
+        /// Why not as a pod.
+        in_cluster: InClusterError,
+        /// Why not by a file.
+        kubeconfig: KubeconfigError,
+    },
+    /// No client from them.
+    #[error("no client for the API server: {0}")]
+    Client(#[from] kube::Error),
+}
+
+/// Credentials, from which clients are made.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: Config,
+    /// Asked in place of the one server that the credentials name.
+    servers: Option<SharedServers>,
+    in_cluster: bool,
+}
+
+impl Connector {
+    /// Reads credentials: those of `kubeconfig`; without it a pod's, else `$KUBECONFIG`'s. Nobody
+    /// is asked yet.
+    pub async fn new(kubeconfig: Option<&Path>) -> Result<Self, ConnectorError> {
+        Self::read(kubeconfig, None).await
+    }
+
+    /// As [`Connector::new`], for a person who waits: with a context of theirs, and patience.
+    pub async fn of_caller(
+        kubeconfig: Option<&Path>,
+        context: Option<&str>,
+    ) -> Result<Self, ConnectorError> {
+        let mut connector = Self::read(kubeconfig, context).await?;
+        connector.config.connect_timeout = Some(CALLER);
+        connector.config.read_timeout = Some(CALLER);
+        Ok(connector)
+    }
+
+    async fn read(
+        kubeconfig: Option<&Path>,
+        context: Option<&str>,
+    ) -> Result<Self, ConnectorError> {
+        let options = KubeConfigOptions {
+            context: context.map(str::to_owned),
+            ..KubeConfigOptions::default()
+        };
+        let (mut config, in_cluster) = match kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path)?;
+                let config = Config::from_custom_kubeconfig(file, &options).await?;
+                (config, false)
+            }
+            None => match Config::incluster() {
+                Ok(config) => (config, true),
+                Err(in_cluster) => match Config::from_kubeconfig(&options).await {
+                    Ok(config) => (config, false),
+                    Err(kubeconfig) => {
+                        return Err(ConnectorError::None {
+                            in_cluster,
+                            kubeconfig,
+                        });
+                    }
+                },
+            },
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(SILENCE);
+        // Else a connection's idle time counts.
+        config.reset_reader_on_write = true;
+        Ok(Self {
+            config,
+            servers: None,
+            in_cluster,
+        })
+    }
+
+    /// The same credentials, acting as the agents' account of `namespace`: nobody else may write
+    /// claims. For an administrator's, which a static pod has (ADR 15); a pod's own are the
+    /// account's already.
+    pub fn as_account(mut self, namespace: &str) -> Self {
+        if !self.in_cluster {
+            let account = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
+            self.config.auth_info.impersonate = Some(account);
+        }
+        self
+    }
+
+    /// The same credentials for whichever of these servers is preferred.
+    pub fn through(mut self, servers: SharedServers) -> Self {
+        self.servers = Some(servers);
+        self
+    }
+
+    /// Requests are sent once: the lease machine counts from the sending, and asks again itself.
+    pub fn without_retries(mut self) -> Self {
+        self.config.default_retry = false;
+        self
+    }
+
+    /// The API server in the credentials; none where it is reached by a name.
+    pub fn server(&self) -> Option<SocketAddr> {
+        let url = &self.config.cluster_url;
+        let host: IpAddr = url.host()?.trim_matches(['[', ']']).parse().ok()?;
+        Some(SocketAddr::new(host, url.port_u16().unwrap_or(443)))
+    }
+
+    /// A client with connections of its own.
+    pub fn connect(&self) -> Result<Client, ConnectorError> {
+        match &self.servers {
+            Some(servers) => {
+                let servers = servers.clone();
+                Ok(servers::client(&self.config, servers, Choice::Preferred))
+            }
+            None => Ok(Client::try_from(self.config.clone())?),
+        }
+    }
+
+    /// A client for this node's own API server, wherever that is found.
+    pub fn connect_locally(&self) -> Result<Client, ConnectorError> {
+        match &self.servers {
+            Some(servers) => {
+                let servers = servers.clone();
+                Ok(servers::client(&self.config, servers, Choice::Local))
+            }
+            None => self.connect(),
+        }
+    }
+
+    /// The same after a request had no answer: another server is preferred from now on, if there
+    /// is one.
+    pub fn reconnect(&self) -> Result<Client, ConnectorError> {
+        if let Some(servers) = &self.servers {
+            servers.distrust(servers.preferred());
+        }
+        self.connect()
+    }
+
+    /// A client for one server.
+    pub(super) fn connect_to(&self, server: SocketAddr) -> Result<Client, ConnectorError> {
+        Ok(Client::try_from(servers::config_at(&self.config, server))?)
+    }
+}

@@ -1,0 +1,76 @@
+//! `cargo xtask cluster`: what a cluster of real nodes on this machine takes.
+//!
+//! ```text
+//! target/cluster/bin      containerd, its shim and ctr, runc
+//!                cni      plugins for the pods' network
+//!                images   vip-agent.tar (the agent), pod.tar (a shell and a web server)
+//! ```
+//!
+//! Debian's container runtime is unpacked, not installed: another one of this machine's stays.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    archive::Archive,
+    envtest::{self, Set},
+    error::Error,
+    helm, image,
+    platform::Platform,
+    setup::{self, Purpose},
+    workspace,
+};
+
+/// Names the folder for the tests.
+pub(crate) const PARTS: &str = "XVIP_CLUSTER";
+/// The image of the bed's own pods, and of what holds their namespaces.
+const POD: &str = "registry.test/pod:1";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
+    println!(
+        "{}={}",
+        envtest::ASSETS,
+        envtest::ensure(Set::Full)?.display()
+    );
+    println!("{}={}", helm::HELM, helm::ensure()?.display());
+    println!("{PARTS}={}", ensure()?.display());
+    Ok(())
+}
+
+/// The folder, complete.
+pub(crate) fn ensure() -> Result<PathBuf, Error> {
+    setup::ensure(&[Purpose::Cluster])?;
+    let parts = workspace::made().join("cluster");
+    let archive = Archive::open()?;
+    let unpacked = |package| archive.unpacked(package, Platform::here());
+    let (containerd, runc) = (unpacked("containerd")?, unpacked("runc")?);
+    for name in ["containerd", "containerd-shim-runc-v2", "ctr"] {
+        let program = containerd.join("usr/bin").join(name);
+        link(&program, &parts.join("bin").join(name))?;
+    }
+    link(&runc.join("usr/sbin/runc"), &parts.join("bin/runc"))?;
+    let plugins = unpacked("containernetworking-plugins")?;
+    link(&plugins.join("usr/lib/cni"), &parts.join("cni"))?;
+
+    image::for_this_machine()?;
+    link(&image::archive(), &parts.join("images/vip-agent.tar"))?;
+    let busybox = unpacked("busybox-static")?.join("bin/busybox");
+    image::busybox(POD, &busybox, &parts.join("images/pod.tar"))?;
+    Ok(parts)
+}
+
+/// A symbolic link, made anew: what it led to may have moved.
+fn link(to: &Path, at: &Path) -> Result<(), Error> {
+    let dir = at.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(dir).map_err(Error::file(dir))?;
+    if at.is_symlink() {
+        fs::remove_file(at).map_err(Error::file(at))?;
+    }
+    symlink(to, at).map_err(Error::file(at))
+}
