@@ -116,8 +116,12 @@ fn confined(node: &Peer, arguments: &[&str]) -> Command {
 fn confined_to(node: &Peer, capabilities: &[&str], arguments: &[&str]) -> Command {
     let bounds: String = capabilities.iter().map(|one| format!(",+{one}")).collect();
     let mut command = Command::new("env");
-    // They are the test bed's, and the agent knows every name that begins so.
-    command.args(["-u", "XVIP_AGENT", "-u", "XVIP_OBJECT"]);
+    // They are the test bed's, and the agent takes every name that begins so for a setting.
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("XVIP_") {
+            command.arg("-u").arg(name);
+        }
+    }
     let setpriv = node.command("setpriv");
     command.arg(setpriv.get_program()).args(setpriv.get_args());
     command

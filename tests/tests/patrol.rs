@@ -6,7 +6,7 @@
 )]
 
 use tests::{
-    agent::{Agent, until},
+    agent::{Agent, VIP4, until},
     kubernetes::{Bed, Times},
     lan::CLIENT_MAC,
 };
@@ -31,34 +31,28 @@ fn wait(agent: &Agent, vip: &str, result: &str) {
 #[ignore = "needs root"]
 fn a_node_says_whether_the_vips_of_others_are_answered_by_one_by_none_or_by_two() {
     let (bed, observer) = Bed::serving(2, Times::TWO_SECONDS.config).unwrap();
-    let owned = bed.owned(&observer, 0);
-    let [vip, ..] = *owned else {
-        panic!("{owned:?}")
-    };
-    let asking = bed.nodes[1].agent();
+    let vip = VIP4;
+    let owner = bed.owner(&observer, vip).unwrap();
+    let asking = bed.nodes[1 - owner].agent();
     wait(asking, vip, "one");
     assert_eq!(
         (count(asking, vip, "none"), count(asking, vip, "two")),
         (0.0, 0.0)
     );
-    let holder = bed.nodes[0].agent();
+    let holder = bed.nodes[owner].agent();
     for result in ["one", "none", "two"] {
         assert_eq!(count(holder, vip, result), 0.0, "nobody asks for its own");
     }
 
-    let length = if vip.contains(':') { "128 nodad" } else { "32" };
     bed.client
-        .run(&format!("ip addr add {vip}/{length} dev lan0"))
+        .run(&format!("ip addr add {vip}/32 dev lan0"))
         .unwrap();
     wait(asking, vip, "two");
     asking
-        .wait_log(&format!("{} and", bed.nodes[0].mac().min(CLIENT_MAC)))
+        .wait_log(&format!("{} and", bed.nodes[owner].mac().min(CLIENT_MAC)))
         .unwrap();
     bed.client
-        .run(&format!(
-            "ip addr del {vip}/{} dev lan0",
-            &length[..length.find(' ').unwrap_or(length.len())]
-        ))
+        .run(&format!("ip addr del {vip}/32 dev lan0"))
         .unwrap();
 
     // The two nodes hear the gateway and the client, and not each other.

@@ -9,6 +9,10 @@ use crate::{
     netns::{BedError, Peer},
 };
 
+/// Of every `br0`. A bridge without a MAC of its own changes it as ports come and go, and whoever has
+/// just heard the former goes on to use it.
+const BRIDGE_MAC: Mac = Mac([2, 0, 0, 0, 0xff, 1]);
+
 /// `br0`, up.
 #[derive(Debug)]
 pub struct Bridge(Arc<Peer>);
@@ -24,7 +28,9 @@ impl Bridge {
         no_dad(peer)?;
         // A port that is cut off is an interface like any other: it answers not for the bridge.
         peer.run("echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore")?;
-        peer.run("ip link add br0 type bridge && ip link set br0 up")?;
+        peer.run(&format!(
+            "ip link add br0 address {BRIDGE_MAC} type bridge && ip link set br0 up"
+        ))?;
         Ok(Self(Arc::clone(peer)))
     }
 
