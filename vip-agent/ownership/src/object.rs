@@ -97,6 +97,11 @@ impl Object {
         }
     }
 
+    /// It is read, or known to be absent.
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(self.known, Known::Unread)
+    }
+
     pub(super) fn uid(&self) -> Option<&Uid> {
         self.seen().map(|claims| &claims.uid)
     }

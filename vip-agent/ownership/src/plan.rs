@@ -9,6 +9,7 @@ use super::{
     Machine,
     claims::{Claims, Row, RowKey},
     lease::{Lease, NodeName, Readiness, SessionId},
+    object::Object,
     peers::Life,
     time::BootTime,
 };
@@ -255,7 +256,8 @@ impl Machine {
         let (Some(own), Some(_)) = (&self.session.id, &self.vips) else {
             return Vec::new();
         };
-        if !self.keeps_buckets() {
+        // What is not read yet may be all another's: this node's share is not known before.
+        if !self.keeps_buckets() || !self.objects.iter().all(Object::is_known) {
             return Vec::new();
         }
         let buckets = self.config.layout.buckets_of(claims.index).rev();

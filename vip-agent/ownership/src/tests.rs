@@ -302,12 +302,9 @@ fn a_process_without_a_session_goes_at_once() {
     assert_eq!(exits(&actions), [Exit::Released]);
 }
 
-#[test]
-fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more() {
-    let layout = Layout {
-        objects: 1,
-        buckets_each: 6,
-    };
+/// Runs a node that holds all six buckets of the first object, beside one that holds none of them,
+/// for two seconds; only the first object is ever read. Buckets of the other, and versions written.
+fn balanced(layout: Layout, vip: IpAddr) -> (Vec<RowKey>, Vec<u64>) {
     let config = Config { layout, ..config() };
     let left = Left {
         session: Some(session(9, BOOT)),
@@ -316,7 +313,6 @@ fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more(
         confirmed: at(13_500),
         live: BTreeSet::new(),
     };
-    let vip: IpAddr = "192.0.2.1".parse().unwrap();
     let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
     let mut claims = Claims::empty(0, layout);
     claims.uid = "claims".into();
@@ -349,7 +345,8 @@ fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more(
                 Request::ReadLease(_) | Request::PutLease(_) => {
                     Reply::Lease(Some(own_lease.clone()))
                 }
-                Request::ReadClaims(_) => Reply::Claims(Some(claims.clone())),
+                Request::ReadClaims(0) => Reply::Claims(Some(claims.clone())),
+                Request::ReadClaims(_) => continue,
                 Request::PutClaims(put) => {
                     claims = put;
                     versions.push(claims.version);
@@ -368,6 +365,17 @@ fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more(
         .filter(|(_, row)| row.session == other)
         .map(|(key, _)| *key)
         .collect();
+    (theirs, versions)
+}
+
+#[test]
+fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more() {
+    let layout = Layout {
+        objects: 1,
+        buckets_each: 6,
+    };
+    let vip: IpAddr = "192.0.2.1".parse().unwrap();
+    let (theirs, versions) = balanced(layout, vip);
     assert_eq!(theirs.len(), 3, "{theirs:?}");
     assert!(!theirs.contains(&RowKey::Bucket(layout.bucket(vip))));
     assert!(
@@ -376,6 +384,16 @@ fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more(
     );
     // The proof of what was found, and one write for all that goes.
     assert_eq!(versions, [2, 3]);
+}
+
+#[test]
+fn nobody_judges_its_share_by_a_part_of_the_objects() {
+    let layout = Layout {
+        objects: 2,
+        buckets_each: 6,
+    };
+    let (theirs, _) = balanced(layout, "192.0.2.1".parse().unwrap());
+    assert_eq!(theirs, [], "the other may hold all of the second object");
 }
 
 #[test]
