@@ -40,6 +40,17 @@ fn print_distribution(what: &str, mut times: Vec<Duration>) {
     );
 }
 
+/// By the agents' own account, from the last sign of life that they saw.
+fn mean_takeover(bed: &Bed) -> Duration {
+    let all = |part: &str| {
+        let metric = format!("xvip_takeover_duration_seconds_{part}");
+        let agents = bed.nodes.iter().map(tests::kubernetes::Node::agent);
+        let values = agents.map(|agent| agent.metric(&metric, &[]).unwrap());
+        values.sum::<f64>()
+    };
+    Duration::from_secs_f64(all("sum") / all("count"))
+}
+
 /// Kills the owner of [`VIP4`] again and again; the next time once it is back.
 fn kill_again_and_again(times: Times, rounds: usize) {
     let (mut bed, observer) = Bed::serving(3, times.config).unwrap();
@@ -56,6 +67,11 @@ fn kill_again_and_again(times: Times, rounds: usize) {
         sleep(ms(500));
         deaths.push((bed.nodes[victim].mac(), lost, killed, back));
     }
+    let takeover = mean_takeover(&bed);
+    assert!(
+        times.duration <= takeover && takeover < times.duration + TAKEOVER,
+        "{takeover:?} by xvip_takeover_duration_seconds"
+    );
     let observed = observer.finish().unwrap();
     observed.one_answerer(None).unwrap();
     let (mut failovers, mut gaps) = (Vec::new(), Vec::new());

@@ -1,6 +1,6 @@
 //! What happened, as facts from which logs, metrics and Kubernetes Events derive.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,6 +153,11 @@ pub enum NodeFact {
         /// It was given back, and not lost.
         released: bool,
     },
+    /// Addresses of a node that fell silent are answered here.
+    TookOver {
+        /// Since its session was seen to live last.
+        after: Duration,
+    },
     /// This node has the Lease of the control plane.
     ControlPlaneTaken(SessionId),
     /// It has it no more: the VIPs of the API server are fenced.
@@ -256,6 +261,7 @@ impl Fact {
                 NodeFact::SessionOpened(_) => ("SessionOpened", Info),
                 NodeFact::SessionEnded { released: true, .. } => ("SessionReleased", Info),
                 NodeFact::SessionEnded { .. } => ("SessionLost", Error),
+                NodeFact::TookOver { .. } => ("TookOver", Info),
                 NodeFact::ControlPlaneTaken(_) => ("ControlPlaneTaken", Info),
                 NodeFact::ControlPlaneEnded { released: true, .. } => {
                     ("ControlPlaneReleased", Info)
@@ -383,6 +389,11 @@ impl fmt::Display for NodeFact {
             Self::SessionEnded { session, .. } => {
                 write!(f, "session {session} lost: everything is fenced")
             }
+            Self::TookOver { after } => write!(
+                f,
+                "addresses of a silent node are answered here, {} ms after its last sign of life",
+                after.as_millis()
+            ),
             Self::ControlPlaneTaken(session) => {
                 write!(f, "the control plane's Lease is held by session {session}")
             }

@@ -603,7 +603,7 @@ impl World {
             }
             Action::Probe(vip) => self.broadcast(node, vip, false),
             Action::Ask { id, request, .. } => self.send(node, id, request),
-            Action::Unbind => {}
+            Action::Unbind | Action::TookOver { .. } => {}
             Action::Exit(exit) => {
                 match exit {
                     Exit::Released => self.register.tally.released += 1,

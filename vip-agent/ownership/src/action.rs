@@ -102,6 +102,11 @@ pub enum Action {
         /// Over a new connection: the old one timed out.
         anew: bool,
     },
+    /// The VIPs that rows of the dead decide for are answered here; for people.
+    TookOver {
+        /// When the dead were seen to live last.
+        silent_since: BootTime,
+    },
     /// Unbinds every VIP.
     Unbind,
     /// Ends the process.

@@ -18,6 +18,7 @@
 //! | `plan.rs` | 5, 6, 8, 9: which rows may be claimed, which are given away |
 //! | `rows.rs`, `entries.rs` | 1, 10: which VIPs are live, after which claims and probes |
 //! | `control_plane.rs`, `rival.rs` | 12: the one Lease of the control plane, a machine of its own |
+//! | `takeover.rs` | how long a takeover took, for people |
 //! | `account.rs` | what all of them know of one address, for people |
 //! | `gone.rs` | Leases of Nodes that are gone |
 //! | `timing.rs` | 4, 14 |
@@ -39,6 +40,7 @@ mod revoke;
 mod rival;
 mod rows;
 mod session;
+mod takeover;
 mod time;
 mod timing;
 
@@ -283,6 +285,7 @@ impl Machine {
             self.object_turn(index, now);
         }
         self.entries_turn(now);
+        self.takeover_turn();
         self.leave_turn(now);
     }
 

@@ -8,6 +8,7 @@ use super::{
     entries::Verdict,
     lease::{SessionId, Uid},
     register::{Reply, Request, RequestId},
+    takeover::Takeover,
     time::BootTime,
 };
 
@@ -56,6 +57,10 @@ pub(super) struct Object {
     /// Rows that this session gained, or may have gained, from the dead or from nobody, and that
     /// are not proven since: their VIPs are claimed first.
     gained: BTreeSet<RowKey>,
+    /// When the dead whose rows are being gained were seen to live last.
+    silent_since: Option<BootTime>,
+    /// What was gained from them, and is not answered here yet.
+    takeover: Option<Takeover>,
     /// VIPs that the bucket row does not prove: they have, or had, a row of their own.
     carved: BTreeSet<IpAddr>,
     /// This process has not written it: what an earlier one left live is as good as its rows.
@@ -79,6 +84,8 @@ impl Object {
             known: Known::Unread,
             proven: BTreeSet::new(),
             gained: BTreeSet::new(),
+            silent_since: None,
+            takeover: None,
             carved: BTreeSet::new(),
             inherited: true,
             work: Work::Idle,
@@ -95,6 +102,15 @@ impl Object {
             Known::Seen(claims) => Some(claims),
             Known::Unread | Known::Absent => None,
         }
+    }
+
+    pub(super) fn takeover(&mut self) -> &mut Option<Takeover> {
+        &mut self.takeover
+    }
+
+    /// When the dead whose rows were just gained were seen to live last; once.
+    pub(super) fn take_silent_since(&mut self) -> Option<BootTime> {
+        self.silent_since.take()
     }
 
     /// It is read, or known to be absent.
@@ -127,6 +143,8 @@ impl Object {
     pub(super) fn forget(&mut self) {
         self.proven.clear();
         self.gained.clear();
+        self.silent_since = None;
+        self.takeover = None;
         self.carved.clear();
         self.inherited = false;
         self.work = Work::Idle;
@@ -417,6 +435,7 @@ impl Machine {
             return;
         }
         if let Some(put) = self.with_rows(index, &gained) {
+            self.objects[index].silent_since = self.silent_since(index, &gained);
             self.object_ask(index, Request::PutClaims(put), What::Claim, now);
             self.objects[index].gained.extend(gained);
         }
@@ -440,5 +459,6 @@ impl Machine {
         object.inherited = false;
         let gained = std::mem::take(&mut object.gained);
         self.claim_rows(&gained, now);
+        self.takeover_begins(index);
     }
 }

@@ -25,6 +25,8 @@ struct Named {
     duration: Duration,
     /// Since when quorum reads show that its Lease names it no more.
     unnamed_since: Option<BootTime>,
+    /// When its Lease was seen to change last while it named it.
+    renewed: Option<BootTime>,
 }
 
 /// What is known of all agents' Leases, this node's own among them.
@@ -99,16 +101,22 @@ impl Peers {
         };
         if !same {
             peer.changed = now;
+            let holder = lease.as_ref().and_then(|lease| lease.holder.as_ref());
+            if let Some(named) = holder.and_then(|holder| self.sessions.get_mut(holder)) {
+                named.renewed = Some(now);
+            }
         }
         peer.lease = lease;
     }
 
     fn named(&mut self, session: SessionId, duration: Duration) {
+        let renewed = self.renewed(&session);
         self.sessions.insert(
             session,
             Named {
                 duration,
                 unnamed_since: None,
+                renewed,
             },
         );
     }
@@ -120,6 +128,11 @@ impl Peers {
         }
         let duration = self.lease(&session.node).map(|lease| lease.duration);
         self.named(session.clone(), duration.unwrap_or(Timing::UNSEEN_DURATION));
+    }
+
+    /// When a session was seen to live last.
+    pub(super) fn renewed(&self, session: &SessionId) -> Option<BootTime> {
+        self.sessions.get(session)?.renewed
     }
 
     /// Forgets sessions that neither a Lease nor a row names.
@@ -155,6 +168,7 @@ impl Peers {
             Some(Named {
                 duration,
                 unnamed_since: Some(unnamed),
+                ..
             }) => Life::DeadAt((*unnamed).max(since) + *duration),
             _ => Life::Unsure,
         }

@@ -231,6 +231,11 @@ impl<M: Lessee> Tenure<M> {
                     Action::Claim(vips) => self.claim(vips.into_iter().collect()).await,
                     Action::Probe(vip) => self.probe(vip).await,
                     Action::Ask { id, request, anew } => self.register.ask(id, request, anew),
+                    Action::TookOver { silent_since } => {
+                        let nanos = boottime_ns().saturating_sub(silent_since.0);
+                        let after = Duration::from_nanos(nanos);
+                        self.rule(Ruling::Fact(NodeFact::TookOver { after }));
+                    }
                     Action::Unbind => self.unbind().await,
                     Action::Exit(exit) => {
                         self.rule(Ruling::Exit(M::DUTY, exit));

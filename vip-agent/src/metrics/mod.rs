@@ -38,6 +38,9 @@ const RECONCILE_BUCKETS: [f64; 12] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
 
+/// Upper bounds of the histogram of takeovers, in seconds.
+const TAKEOVER_BUCKETS: [f64; 11] = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 10.0, 30.0];
+
 /// Parts of a reconciliation, and of what goes on beside it.
 const PARTS: [&str; 13] = [
     "announce", "bind", "check", "claim", "events", "fence", "links", "netlink", "observe",
@@ -52,6 +55,7 @@ pub struct Metrics {
     registry: Registry,
     announcements: [Counter; 2],
     reconcile_duration: Histogram,
+    takeover_duration: Histogram,
     reconcile_errors: Labelled<OneLabel, Counter>,
     events_dropped: Counter,
     netlink_overruns: Counter,
@@ -85,6 +89,13 @@ impl Metrics {
             Unit::Seconds,
             reconcile_duration.clone(),
         );
+        let takeover_duration = Histogram::new(TAKEOVER_BUCKETS);
+        registry.register_with_unit(
+            "takeover_duration",
+            "Time from the last sign of life of a silent node until its addresses were answered here",
+            Unit::Seconds,
+            takeover_duration.clone(),
+        );
         let reconcile_errors = Labelled::<OneLabel, Counter>::default();
         registry.register(
             "reconcile_errors",
@@ -116,6 +127,7 @@ impl Metrics {
             registry,
             announcements: of_families,
             reconcile_duration,
+            takeover_duration,
             reconcile_errors,
             events_dropped,
             netlink_overruns,
@@ -143,6 +155,9 @@ impl Metrics {
             Fact::Node(NodeFact::SessionEnded { released, .. }) => {
                 let reason = if *released { "released" } else { "lost" };
                 self.session_lost.get_or_create(&[("reason", reason)]).inc();
+            }
+            Fact::Node(NodeFact::TookOver { after }) => {
+                self.takeover_duration.observe(after.as_secs_f64());
             }
             Fact::Node(NodeFact::EventsDropped(count)) => {
                 self.events_dropped.inc_by(*count);
@@ -204,6 +219,8 @@ mod tests {
         metrics.probe_answered(vip, ProbeAnswer::Claimed);
         metrics.observe(&Fact::Node(NodeFact::NetlinkOverrun));
         metrics.observe(&Fact::Node(NodeFact::EventsDropped(5)));
+        let after = Duration::from_millis(4200);
+        metrics.observe(&Fact::Node(NodeFact::TookOver { after }));
         metrics.observe(&Fact::Node(NodeFact::SessionEnded {
             session: "node-a/00000000000000000000000000000001/00000000000000000000000000000002"
                 .parse()
@@ -262,6 +279,7 @@ mod tests {
             "xvip_claims_held 1",
             "xvip_unconfirmed 0",
             "xvip_reconcile_duration_seconds_count 1",
+            "xvip_takeover_duration_seconds_sum 4.2",
             "xvip_reconcile_duration_seconds_sum 0.002",
             "xvip_reconcile_errors_total{reason=\"bind\"} 1",
             "xvip_flaps_total{vip=\"192.0.2.1\"} 1",

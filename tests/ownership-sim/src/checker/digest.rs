@@ -179,7 +179,8 @@ impl Write for Digest {
         };
         if bytes.first().is_some_and(u8::is_ascii_lowercase) {
             self.field = match piece {
-                "seed" | "state" | "losses" | "next_request" | "watched_until" => Field::Skipped,
+                "seed" | "state" | "losses" | "next_request" | "watched_until" | "renewed"
+                | "silent_since" => Field::Skipped,
                 "epoch" => Field::Epoch,
                 _ if piece.ends_with("_ns") => Field::Nanoseconds,
                 _ => Field::Other,

@@ -427,7 +427,7 @@ impl State {
                     self.sends(node, What::Request(id, request));
                 }
             }
-            Action::Unbind => {}
+            Action::Unbind | Action::TookOver { .. } => {}
             Action::Exit(_) | Action::Refuse(_) => self.crashes(node),
         }
     }
