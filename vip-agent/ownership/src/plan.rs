@@ -256,8 +256,10 @@ impl Machine {
         let (Some(own), Some(_)) = (&self.session.id, &self.vips) else {
             return Vec::new();
         };
-        // What is not read yet may be all another's: this node's share is not known before.
-        if !self.keeps_buckets() || !self.objects.iter().all(Object::is_known) {
+        // A share is known when every bucket is: read, and not about to change hands. A process that
+        // has just begun knows some objects and peers before others.
+        let is_known = |object: &Object| object.is_known() && object.is_idle();
+        if !self.keeps_buckets() || !self.objects.iter().all(is_known) {
             return Vec::new();
         }
         let buckets = self.config.layout.buckets_of(claims.index).rev();
@@ -280,6 +282,16 @@ impl Machine {
             })
             .map(|(lease, session, _)| (rows(session), session, lease))
             .collect();
+        let objects = self.objects.iter().filter_map(Object::seen);
+        let mut rows_of_buckets = objects
+            .flat_map(|claims| &claims.rows)
+            .filter(|(key, _)| matches!(key, RowKey::Bucket(_)));
+        let stays = |holder: &SessionId| {
+            holder == own || heirs.iter().any(|(_, session, _)| *session == holder)
+        };
+        if !rows_of_buckets.all(|(_, row)| stays(&row.session)) {
+            return Vec::new();
+        }
         // Beyond them a session is open for the sake of candidates alone, and ends with that.
         if heirs.len() >= self.config.max_announcers {
             heirs.retain(|(rows, ..)| *rows > 0);
