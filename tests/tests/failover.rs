@@ -68,8 +68,10 @@ fn kill_again_and_again(times: Times, rounds: usize) {
         deaths.push((bed.nodes[victim].mac(), lost, killed, back));
     }
     let takeover = mean_takeover(&bed);
+    // A node that has just started saw the victim's last renewal when it read it first, and others
+    // revoke it sooner.
     assert!(
-        times.duration <= takeover && takeover < times.duration + TAKEOVER,
+        times.duration / 2 <= takeover && takeover < times.duration + TAKEOVER,
         "{takeover:?} by xvip_takeover_duration_seconds"
     );
     let observed = observer.finish().unwrap();
