@@ -16,6 +16,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use kube::Api;
 use serde_json::json;
 use tests::{
+    agent::until,
     kubernetes::{Bed, Call, Flood, NAMESPACE, User, load_balancer},
     observer::{Observer, PAUSE},
 };
@@ -106,6 +107,13 @@ fn live(bed: &mut Bed) {
         bed.expect_event("refused", "AddressRefused", pool);
         sleep(ms(500));
     }
+    let is_series = |call: &Call| call.resource == "events" && call.verb == "patch";
+    until(
+        "the series",
+        || Ok(bed.control.calls()?.iter().any(is_series)),
+        || format!("{:#?}", bed.events()),
+    )
+    .unwrap();
     bed.delete_service("b").unwrap();
     bed.delete_service("refused").unwrap();
     bed.expect_vips(&["192.0.2.100"]);
