@@ -282,16 +282,7 @@ impl Machine {
             })
             .map(|(lease, session, _)| (rows(session), session, lease))
             .collect();
-        let objects = self.objects.iter().filter_map(Object::seen);
-        let mut rows_of_buckets = objects
-            .flat_map(|claims| &claims.rows)
-            .filter(|(key, _)| matches!(key, RowKey::Bucket(_)));
-        let stays = |holder: &SessionId| {
-            holder == own || heirs.iter().any(|(_, session, _)| *session == holder)
-        };
-        if !rows_of_buckets.all(|(_, row)| stays(&row.session)) {
-            return Vec::new();
-        }
+        let ready: BTreeSet<&SessionId> = heirs.iter().map(|(_, session, _)| *session).collect();
         // Beyond them a session is open for the sake of candidates alone, and ends with that.
         if heirs.len() >= self.config.max_announcers {
             heirs.retain(|(rows, ..)| *rows > 0);
@@ -299,6 +290,17 @@ impl Machine {
         let mut mine = rows(own);
         let all: usize = heirs.iter().map(|(rows, ..)| rows).sum::<usize>() + mine;
         let share = all.div_ceil(heirs.len() + 1);
+        if mine <= share {
+            return Vec::new();
+        }
+        let objects = self.objects.iter().filter_map(Object::seen);
+        let mut rows_of_buckets = objects
+            .flat_map(|claims| &claims.rows)
+            .filter(|(key, _)| matches!(key, RowKey::Bucket(_)));
+        let stays = |holder: &SessionId| holder == own || ready.contains(holder);
+        if !rows_of_buckets.all(|(_, row)| stays(&row.session)) {
+            return Vec::new();
+        }
         let mut given = Vec::new();
         for key in [first].into_iter().chain(empty) {
             let reader = |lease: &Lease| lease.claims_read.contains(&claims.uid);

@@ -1,6 +1,8 @@
 //! Single steps of the machine. Its behaviour among others is the simulator's affair, in
 //! `tests/tests/ownership.rs`.
 
+mod balance;
+
 use std::time::Duration;
 
 use super::*;
@@ -300,130 +302,6 @@ fn a_process_without_a_session_goes_at_once() {
     let (mut machine, _) = Machine::start(config(), Left::default(), at(0));
     let actions = machine.step(Event::Leave, at(10));
     assert_eq!(exits(&actions), [Exit::Released]);
-}
-
-/// Runs a node that holds buckets of the first object, beside one that holds none of them, for two
-/// seconds; only the first object is ever read, and a third node holds the rest, which is to go from
-/// it. Buckets of the other, and versions written.
-fn balanced(layout: Layout, vip: IpAddr, held: u32) -> (Vec<RowKey>, Vec<u64>) {
-    let config = Config { layout, ..config() };
-    let left = Left {
-        session: Some(session(9, BOOT)),
-        epoch: 3,
-        deadline: at(13_500),
-        confirmed: at(13_500),
-        live: BTreeSet::new(),
-    };
-    let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
-    let mut claims = Claims::empty(0, layout);
-    claims.uid = "claims".into();
-    let own = Row::of(session(9, BOOT));
-    let third = SessionId {
-        node: "node-c".into(),
-        ..session(7, BOOT)
-    };
-    let rest = Row::of(third.clone());
-    let holder = |bucket| if bucket < held { &own } else { &rest };
-    claims.rows = (0..6)
-        .map(|bucket| (RowKey::Bucket(bucket), holder(bucket).clone()))
-        .collect();
-    let other = SessionId {
-        node: "node-b".into(),
-        boot: [2; 16],
-        id: [3; 16],
-    };
-    let living = Lease {
-        node: "node-b".into(),
-        claims_read: ["claims".into()].into(),
-        ..lease(Some(other.clone()), "7")
-    };
-    let cordoned = Lease {
-        node: "node-c".into(),
-        serves: Serves {
-            readiness: Readiness::LastChoice,
-            ..Serves::default()
-        },
-        ..lease(Some(third), "8")
-    };
-    let own_lease = Lease {
-        claims_read: ["claims".into()].into(),
-        ..lease(Some(session(9, BOOT)), "5")
-    };
-    machine.step(Event::Vips([(vip, None)].into()), at(10_000));
-    machine.step(Event::LeaseSeen(living), at(10_000));
-    machine.step(Event::LeaseSeen(cordoned), at(10_000));
-    let mut versions = Vec::new();
-    // Until nobody has written the object for a while.
-    for now in 10_001..12_000 {
-        let mut next = Vec::new();
-        for (id, request) in asked(&actions) {
-            let reply = match request {
-                Request::ReadLease(_) | Request::PutLease(_) => {
-                    Reply::Lease(Some(own_lease.clone()))
-                }
-                Request::ReadClaims(0) => Reply::Claims(Some(claims.clone())),
-                Request::ReadClaims(_) => continue,
-                Request::PutClaims(put) => {
-                    claims = put;
-                    versions.push(claims.version);
-                    Reply::Claims(Some(claims.clone()))
-                }
-                request => panic!("{request:?}"),
-            };
-            next.extend(machine.step(Event::Reply(id, reply), at(now)));
-        }
-        next.extend(machine.step(Event::Tick, at(now)));
-        actions = next;
-    }
-    let theirs: Vec<RowKey> = claims
-        .rows
-        .iter()
-        .filter(|(_, row)| row.session == other)
-        .map(|(key, _)| *key)
-        .collect();
-    (theirs, versions)
-}
-
-#[test]
-fn who_has_more_than_its_share_gives_away_buckets_without_addresses_and_no_more() {
-    let layout = Layout {
-        objects: 1,
-        buckets_each: 6,
-    };
-    let vip: IpAddr = "192.0.2.1".parse().unwrap();
-    let (theirs, versions) = balanced(layout, vip, 6);
-    assert_eq!(theirs.len(), 3, "{theirs:?}");
-    assert!(!theirs.contains(&RowKey::Bucket(layout.bucket(vip))));
-    assert!(
-        !theirs.contains(&RowKey::Bucket(0)),
-        "rows go from the last on"
-    );
-    // The proof of what was found, and one write for all that goes.
-    assert_eq!(versions, [2, 3]);
-}
-
-#[test]
-fn nobody_judges_its_share_while_another_is_to_give_its_buckets_away() {
-    let layout = Layout {
-        objects: 1,
-        buckets_each: 6,
-    };
-    let (theirs, _) = balanced(layout, "192.0.2.1".parse().unwrap(), 2);
-    assert_eq!(
-        theirs,
-        [],
-        "two of six are a third, and the four come first"
-    );
-}
-
-#[test]
-fn nobody_judges_its_share_by_a_part_of_the_objects() {
-    let layout = Layout {
-        objects: 2,
-        buckets_each: 6,
-    };
-    let (theirs, _) = balanced(layout, "192.0.2.1".parse().unwrap(), 6);
-    assert_eq!(theirs, [], "the other may hold all of the second object");
 }
 
 #[test]
