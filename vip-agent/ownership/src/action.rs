@@ -30,6 +30,9 @@ pub enum Event {
     /// The VIPs of the cluster, completely. An address row is wanted for those with candidates:
     /// the nodes that may answer for it (none at all: it stays where it is).
     Vips(BTreeMap<IpAddr, Option<BTreeSet<NodeName>>>),
+    /// The VIPs for which none of our nodes has answered yet, while another load balancer may:
+    /// this node asks the LAN before it goes live for one of them. Told before the VIPs.
+    Unsettled(BTreeSet<IpAddr>),
     /// What this node can serve.
     Serves(Serves),
     /// An [`Action::Extend`] was not carried out.

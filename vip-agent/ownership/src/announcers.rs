@@ -48,8 +48,12 @@ impl Machine {
             && self.is_quiet(now)
     }
 
-    /// An address row that this node could serve has too few other candidates with a session.
+    /// An address row that this node could serve has too few other candidates with a session, or
+    /// nobody else can take a VIP over in place.
     fn is_needed_candidate(&self, now: BootTime) -> bool {
+        if !self.serves.incumbent.is_empty() {
+            return true;
+        }
         let own = &self.config.node;
         let candidates = self.vips.iter().flat_map(|vips| vips.values().flatten());
         candidates.filter(|nodes| nodes.contains(own)).any(|nodes| {

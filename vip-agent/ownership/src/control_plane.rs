@@ -159,6 +159,11 @@ impl Rows for OneRow<'_> {
     fn deciding(&self, _: IpAddr) -> Option<RowKey> {
         Some(ROW)
     }
+
+    /// The Lease is not taken before nobody else answers ([`PlaneEvent::Ready`]).
+    fn is_unsettled(&self, _: IpAddr) -> bool {
+        false
+    }
 }
 
 const ROW: RowKey = RowKey::Bucket(0);

@@ -19,10 +19,19 @@ const PROBES: u8 = 3;
 const PROBE_STEP: Duration = Duration::from_secs(1);
 /// Time between two tries to end a yield.
 const RETRY: Duration = Duration::from_secs(10);
+/// Between the probes for a VIP that none of our nodes has answered for yet; and how long after an
+/// answer it is tried again, so that it is not dark for long when whoever answered has ended.
+const ASK_STEP: Duration = Duration::from_millis(200);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Entry {
     Live,
+    /// Another load balancer may answer: silent until probes stay unanswered.
+    Asking {
+        probe_at: BootTime,
+        probes: u8,
+    },
     /// Yielded: fenced until `confirmed` moves, or probes stay unanswered.
     Suspended {
         probe_at: BootTime,
@@ -39,6 +48,9 @@ enum Entry {
 pub enum Stage {
     /// Fenced: no right, or not yet.
     Fenced,
+    /// None of our nodes has answered for it yet: asked for on the LAN, and not live while
+    /// somebody answers.
+    Asking,
     /// Yielded to a rival, or silent for a while: fenced until it is confirmed anew or probes
     /// stay unanswered.
     Suspended,
@@ -74,6 +86,9 @@ pub(super) trait Rows {
 
     /// The row that decides for a VIP, as far as rows are known.
     fn deciding(&self, vip: IpAddr) -> Option<RowKey>;
+
+    /// Another load balancer may answer for a VIP, on another node.
+    fn is_unsettled(&self, vip: IpAddr) -> bool;
 }
 
 /// What the entries of a session go by in one turn, and what comes of it.
@@ -116,6 +131,7 @@ impl Entries {
     pub(super) fn stage(&self, vip: IpAddr) -> Stage {
         match self.entries.get(&vip) {
             None => Stage::Fenced,
+            Some(Entry::Asking { .. }) => Stage::Asking,
             Some(Entry::Suspended { .. }) => Stage::Suspended,
             Some(Entry::Claiming { .. }) => Stage::Claiming,
             Some(Entry::Live) => Stage::Live,
@@ -141,6 +157,7 @@ impl Entries {
         } else if turn.on_api_loss == OnApiLoss::Hold {
             self.unconfirmed_turn(&mut turn);
         }
+        self.ask_turn(&mut turn);
         self.claim_turn(&mut turn);
     }
 
@@ -160,7 +177,11 @@ impl Entries {
             self.fence(vip, turn.out);
         }
         for vip in won {
-            self.go_live(vip, BootTime::default(), turn);
+            if turn.rows.is_unsettled(vip) {
+                self.entries.insert(vip, Entry::asking(turn.now));
+            } else {
+                self.go_live(vip, BootTime::default(), turn);
+            }
         }
     }
 
@@ -201,7 +222,11 @@ impl Entries {
             .flat_map(|vips| vips.keys().copied());
         let gained = |vip: &IpAddr| rows.deciding(*vip).is_some_and(|key| keys.contains(&key));
         for vip in vips.filter(gained) {
-            self.entries.entry(vip).or_insert(Entry::claiming(now));
+            let first = match rows.is_unsettled(vip) {
+                true => Entry::asking(now),
+                false => Entry::claiming(now),
+            };
+            self.entries.entry(vip).or_insert(first);
         }
     }
 
@@ -221,7 +246,7 @@ impl Entries {
             .iter_mut()
             .filter_map(|(vip, entry)| match entry {
                 Entry::Claiming { claims, claim_at } => Some((vip, claims, claim_at)),
-                Entry::Live | Entry::Suspended { .. } => None,
+                Entry::Live | Entry::Asking { .. } | Entry::Suspended { .. } => None,
             });
         for (vip, claims, claim_at) in claiming.take(BATCH) {
             if now >= *claim_at {
@@ -245,6 +270,32 @@ impl Entries {
             self.go_live(vip, now, turn);
         }
         turn.due(next);
+    }
+
+    /// Asks for VIPs that another load balancer may answer for.
+    fn ask_turn<R>(&mut self, turn: &mut Turn<'_, R>) {
+        let now = turn.now;
+        let (mut probed, mut next) = (Vec::new(), BootTime::NEVER);
+        for (vip, entry) in &mut self.entries {
+            let Entry::Asking { probe_at, probes } = entry else {
+                continue;
+            };
+            if now >= *probe_at {
+                if turn.deaf {
+                    (*probes, *probe_at) = (0, now + ASK_AGAIN);
+                } else if *probes == PROBES {
+                    *entry = Entry::claiming(now);
+                    continue;
+                } else {
+                    *probes += 1;
+                    *probe_at = now + ASK_STEP;
+                    probed.push(*vip);
+                }
+            }
+            next = next.min(*probe_at);
+        }
+        turn.due(next);
+        turn.out.extend(probed.into_iter().map(Action::Probe));
     }
 
     /// Deaf, or probing, past `confirmed`.
@@ -311,6 +362,10 @@ impl Entries {
 
     /// Somebody answered a probe for a VIP, or claimed it.
     pub(super) fn probe_answered(&mut self, vip: IpAddr, turn: Turn<'_, impl Rows>) {
+        if let Some(Entry::Asking { probe_at, probes }) = self.entries.get_mut(&vip) {
+            (*probes, *probe_at) = (0, turn.now + ASK_AGAIN);
+            return;
+        }
         if turn.is_confirmed() {
             return;
         }
@@ -327,7 +382,7 @@ impl Entries {
                 *probe_at = turn.now + RETRY;
             }
             Some(Entry::Claiming { .. }) => self.suspend([vip].into(), turn.now, turn.out),
-            None => {}
+            Some(Entry::Asking { .. }) | None => {}
         }
     }
 
@@ -365,6 +420,13 @@ impl Entries {
 }
 
 impl Entry {
+    fn asking(now: BootTime) -> Self {
+        Self::Asking {
+            probe_at: now,
+            probes: 0,
+        }
+    }
+
     fn claiming(now: BootTime) -> Self {
         Self::Claiming {
             claims: 0,

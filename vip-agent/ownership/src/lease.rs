@@ -1,6 +1,6 @@
 //! Sessions, and the Leases that carry them.
 
-use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
@@ -123,6 +123,9 @@ pub struct Serves {
     pub readiness: Readiness,
     /// Interfaces and their connected prefixes, in the words of whoever reads them.
     pub interfaces: BTreeSet<Arc<str>>,
+    /// VIPs that this node answers for by an address that another load balancer bound, or did a
+    /// moment ago: they come to this node first.
+    pub incumbent: BTreeSet<IpAddr>,
 }
 
 /// A session's Lease, as read. The register dates it whenever it is written, so a write of equal

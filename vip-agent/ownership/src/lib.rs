@@ -130,6 +130,9 @@ pub struct Machine {
     vips: Option<Vips>,
     /// The same by object, each with its bucket: hashed once, not in every turn.
     homes: Vec<Vec<(IpAddr, u32)>>,
+    unsettled: BTreeSet<IpAddr>,
+    /// Where nodes with a living session answer by another load balancer's addresses.
+    incumbents: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     serves: Serves,
     deaf: bool,
     leaving: bool,
@@ -156,6 +159,8 @@ impl Machine {
             entries: Entries::default(),
             vips: None,
             homes: Vec::new(),
+            unsettled: BTreeSet::new(),
+            incumbents: BTreeMap::new(),
             serves: Serves::default(),
             deaf: false,
             leaving: false,
@@ -237,6 +242,7 @@ impl Machine {
             Event::ClaimsSeen(claims) => self.claims_watched(claims, now),
             Event::ClaimsGone(index) => self.claims_gone(index),
             Event::Vips(vips) => self.take_vips(vips),
+            Event::Unsettled(vips) => self.unsettled = vips,
             Event::Serves(serves) => {
                 if self.serves != serves {
                     self.serves = serves;
@@ -281,6 +287,7 @@ impl Machine {
         }
         self.session_turn(now);
         self.revocation_turn(now);
+        self.incumbents = self.find_incumbents(now);
         for index in 0..self.objects.len() {
             self.object_turn(index, now);
         }

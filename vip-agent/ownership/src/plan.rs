@@ -58,8 +58,35 @@ impl Machine {
             }
     }
 
-    /// The nodes that an address row may go to; none: any.
+    /// Who answers for VIPs by addresses that another load balancer bound.
+    pub(super) fn find_incumbents(&self, now: BootTime) -> BTreeMap<IpAddr, BTreeSet<NodeName>> {
+        let own = (&self.config.node, &self.serves);
+        let others = self
+            .peers
+            .living()
+            .filter(|(lease, _, until)| lease.node != self.config.node && now < *until);
+        let all = others.map(|(lease, ..)| (&lease.node, &lease.serves));
+        let mut incumbents = BTreeMap::<IpAddr, BTreeSet<NodeName>>::new();
+        for (node, serves) in all.chain([own]) {
+            for vip in &serves.incumbent {
+                incumbents.entry(*vip).or_default().insert(node.clone());
+            }
+        }
+        incumbents
+    }
+
+    /// An address row is wanted for a VIP.
+    fn wants_row(&self, vip: IpAddr) -> bool {
+        let vips = self.vips.iter().filter_map(|vips| vips.get(&vip));
+        self.incumbents.contains_key(&vip) || vips.flatten().next().is_some()
+    }
+
+    /// The nodes that an address row may go to; none: any. While another load balancer is being
+    /// replaced, those where it answers: a VIP is adopted in place, and moves later if it has to.
     fn candidates(&self, vip: IpAddr) -> Option<&BTreeSet<NodeName>> {
+        if let Some(incumbents) = self.incumbents.get(&vip) {
+            return Some(incumbents);
+        }
         let nodes = self.vips.as_ref()?.get(&vip)?.as_ref()?;
         (!nodes.is_empty()).then_some(nodes)
     }
@@ -326,11 +353,11 @@ impl Machine {
 
     /// An address row that nothing asks for any more goes back to the bucket (rule 8).
     fn is_handed_back(&self, key: RowKey, claims: &Claims) -> bool {
-        let (RowKey::Address(vip), Some(vips)) = (key, &self.vips) else {
+        let (RowKey::Address(vip), Some(_)) = (key, &self.vips) else {
             return false;
         };
         let bucket = RowKey::Bucket(self.config.layout.bucket(vip));
-        vips.get(&vip).is_none_or(Option::is_none) && claims.rows.contains_key(&bucket)
+        !self.wants_row(vip) && claims.rows.contains_key(&bucket)
     }
 
     /// Rows by session, to find who has the fewest.

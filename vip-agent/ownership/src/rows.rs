@@ -17,6 +17,9 @@ pub(super) struct Table<'a> {
     objects: &'a [Object],
     layout: Layout,
     session: Option<&'a SessionId>,
+    unsettled: &'a BTreeSet<IpAddr>,
+    /// Where this node itself answers by another load balancer's address.
+    incumbent: &'a BTreeSet<IpAddr>,
 }
 
 impl Rows for Table<'_> {
@@ -38,6 +41,10 @@ impl Rows for Table<'_> {
         let object = self.objects.get(self.layout.object(bucket) as usize)?;
         object.seen()?.deciding(vip, bucket).map(|(key, _)| key)
     }
+
+    fn is_unsettled(&self, vip: IpAddr) -> bool {
+        self.unsettled.contains(&vip) && !self.incumbent.contains(&vip)
+    }
 }
 
 impl Machine {
@@ -50,6 +57,8 @@ impl Machine {
                 objects: &self.objects,
                 layout: self.config.layout,
                 session: self.session.id.as_ref(),
+                unsettled: &self.unsettled,
+                incumbent: &self.serves.incumbent,
             },
             confirmed: self.session.confirmed,
             epoch: self.session.epoch,
@@ -113,6 +122,8 @@ impl Machine {
             objects: &self.objects,
             layout: self.config.layout,
             session: None,
+            unsettled: &self.unsettled,
+            incumbent: &self.serves.incumbent,
         };
         let claimed = self.entries.claimed();
         claimed.filter_map(|vip| table.deciding(vip)).collect()
