@@ -20,6 +20,7 @@ pub mod heard;
 pub mod hearing;
 pub mod history;
 pub mod host;
+pub mod incumbent;
 pub mod io;
 pub mod manifest;
 pub mod metrics;

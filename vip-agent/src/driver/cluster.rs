@@ -46,6 +46,8 @@ pub(super) struct View {
     /// Where the agent itself reaches the API server.
     api_server: Option<IpAddr>,
     served: Option<BTreeMap<IpAddr, Served>>,
+    /// VIPs that the lease machine was told to ask the LAN for first.
+    pub(super) unsettled: BTreeSet<IpAddr>,
     /// When to think about what is new.
     pub(super) think_at: Option<Duration>,
     /// Not before then.
@@ -72,6 +74,7 @@ impl View {
             },
             api_server,
             served: None,
+            unsettled: BTreeSet::new(),
             think_at: None,
             rest_until: Duration::ZERO,
             refused: BTreeMap::new(),
@@ -184,7 +187,9 @@ impl Driver {
         if let Some(plane) = plane {
             served.retain(|address, _| !plane.addresses.contains(address));
         }
-        if view.served.as_ref() != Some(&served) {
+        let changed = view.served.as_ref() != Some(&served);
+        self.tell_unsettled();
+        if changed {
             self.serve(&served);
         }
         self.take_peers(peers);

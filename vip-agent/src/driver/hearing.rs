@@ -134,6 +134,9 @@ impl Driver {
                 continue;
             }
             if self.vips.contains_key(&heard.claimed) {
+                if self.is_unsettled(heard.claimed) {
+                    answered |= self.ears.vacancy.heard(heard.claimed, heard.by, now);
+                }
                 let to = HostMac {
                     mac: heard.to.0,
                     reserved: 0,
@@ -159,8 +162,9 @@ impl Driver {
         self.tell_deafness();
     }
 
-    /// Somebody else claims a VIP that the cluster has. Past `confirmed` that matters; before, it
-    /// is its owner's announcement, or a conflict that the kernel programs report.
+    /// Somebody else claims a VIP that the cluster has. Past `confirmed` that matters, and where
+    /// another load balancer may answer; else it is its owner's announcement, or a conflict that
+    /// the kernel programs report.
     fn hear_rival(&mut self, ifindex: IfIndex, heard: Heard) {
         let vip = heard.claimed;
         let home = self.vips.get(&vip).and_then(|record| record.ifindex);
@@ -171,7 +175,8 @@ impl Driver {
             .slots
             .get(kubernetes.duty(vip).slot())
             .confirmed_boot_ns;
-        if boottime_ns() < confirmed || home.is_some_and(|home| home != ifindex) {
+        let matters = boottime_ns() >= confirmed || self.is_unsettled(vip);
+        if !matters || home.is_some_and(|home| home != ifindex) {
             return;
         }
         let result = match heard.kind {
@@ -263,6 +268,7 @@ impl Driver {
         if let Some(kubernetes) = &mut self.kubernetes {
             kubernetes.view.think_now(now);
         }
+        self.tell_serves();
     }
 
     /// Says what changed, to operators and to the lease machines.

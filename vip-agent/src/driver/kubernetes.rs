@@ -397,7 +397,8 @@ impl Driver {
     pub(super) fn tell_serves(&mut self) {
         let serves = self.serves();
         let is_observed = self.rounds > 0;
-        let carries = !serves.interfaces.is_empty() && self.checked.is_ok();
+        let carries =
+            !serves.interfaces.is_empty() && self.checked.is_ok() && !self.is_plane_occupied();
         let Some(kubernetes) = &mut self.kubernetes else {
             return;
         };
@@ -437,6 +438,7 @@ impl Driver {
         Serves {
             readiness,
             interfaces,
+            incumbent: self.incumbents.told(),
         }
     }
 

@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod guard;
 mod hearing;
+mod incumbents;
 mod kubernetes;
 mod lessee;
 mod news;
@@ -57,6 +58,7 @@ use crate::{
     event::{Fact, NodeFact},
     history::History,
     host::Host,
+    incumbent::Incumbents,
     io::{
         datapath::{Datapath, KernelLog, Records, Slots, Tables},
         http::Question,
@@ -113,6 +115,7 @@ pub struct Driver {
     socket: PacketSocket,
     announcer: Announcer,
     ears: Ears,
+    incumbents: Incumbents,
     host: Host,
     links: HashMap<IfIndex, LinkEntry>,
     macs: HashMap<HostMac, IfIndex>,

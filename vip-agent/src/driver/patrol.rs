@@ -26,6 +26,7 @@ impl Driver {
         let entries = self.entries.lock();
         let others = self.vips.iter().filter(|(vip, record)| {
             entries.rights().to(**vip).is_none()
+                && !self.incumbents.is_spared(**vip)
                 && record.ifindex.is_some_and(|home| can_ask(home, **vip))
         });
         let others: BTreeSet<IpAddr> = others.map(|(vip, _)| *vip).collect();

@@ -243,6 +243,7 @@ impl Driver {
             |ifindex| self.is_guarded(ifindex),
             &taken,
         );
+        self.observe_incumbents(&placed);
         let adopt: Vec<binding::Adopt> = self
             .config
             .adopt
@@ -261,7 +262,7 @@ impl Driver {
         let mut plan = {
             let entries = self.entries.lock();
             reconcile::plan(
-                &placed,
+                &self.incumbents.without_spared(&placed),
                 entries.rights(),
                 policy,
                 entries.programmed(),
@@ -476,6 +477,10 @@ impl Driver {
             }
             Err(homeless) => return (VipState::Pending, Some(homeless.to_string())),
         };
+        if self.incumbents.is_spared(placement.vip) {
+            let reason = "another load balancer has bound it here and answers, until it is adopted";
+            return (VipState::Pending, Some(reason.into()));
+        }
         let place = (home.ifindex, home.net);
         let key = VipKey::new(placement.vip, home.ifindex);
         let entries = self.entries.lock();

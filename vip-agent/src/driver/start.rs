@@ -156,6 +156,7 @@ impl Driver {
             netlink,
             socket: PacketSocket::open()?,
             ears: Default::default(),
+            incumbents: Default::default(),
             host: Host::default(),
             links: HashMap::new(),
             macs: HashMap::new(),

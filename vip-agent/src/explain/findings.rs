@@ -179,6 +179,10 @@ impl Explanation {
             ),
             Standing::Fenced => match stage {
                 Stage::Suspended => self.found_rival(found),
+                Stage::Asking => found.add(
+                    "silent: none of our nodes has answered for it yet, and another load balancer may: asked for on the LAN",
+                    "it is adopted by the node that answers now, or goes live when nobody answers; end the other load balancer",
+                ),
                 Stage::Claiming => found.add(
                     "being claimed on the LAN, live in a moment",
                     "nothing",

@@ -40,6 +40,7 @@ fn renewed(node: &str, seconds_ago: i64) -> Renewed {
             serves: Serves {
                 readiness: Readiness::Ready,
                 interfaces: ["eth0 192.0.2.0/24".into()].into(),
+                incumbent: Default::default(),
             },
             duration: Duration::from_secs(5),
         },

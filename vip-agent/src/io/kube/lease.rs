@@ -8,13 +8,20 @@
 //!     xvip.io/revoked: <session>                      revoked or released last
 //!     xvip.io/claims-read: <uid>,<uid>,...
 //!     xvip.io/serves: '{"readiness":"ready","interfaces":["eth0 192.0.2.0/24"]}'
+//!                                                     while kube-vip is replaced also "incumbent":
+//!                                                     ["192.0.2.100"], what its addresses here answer
 //! spec:
 //!   holderIdentity: <node>/<boot id>/<random id>      the session
 //!   leaseDurationSeconds: 5
 //!   renewTime: ...                                    at every write
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -50,6 +57,8 @@ struct Offer {
     readiness: Word,
     #[serde(default)]
     interfaces: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    incumbent: BTreeSet<IpAddr>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,6 +150,7 @@ fn serves(text: &str) -> Serves {
             Word::Never => Readiness::Never,
         },
         interfaces: offer.interfaces.into_iter().map(Arc::from).collect(),
+        incumbent: offer.incumbent,
     }
 }
 
@@ -152,6 +162,7 @@ fn offer(serves: &Serves) -> String {
             Readiness::Never => Word::Never,
         },
         interfaces: serves.interfaces.iter().map(|i| i.to_string()).collect(),
+        incumbent: serves.incumbent.clone(),
     };
     serde_json::to_string(&offer).unwrap_or_default()
 }
@@ -177,6 +188,7 @@ mod tests {
             serves: Serves {
                 readiness: Readiness::LastChoice,
                 interfaces: ["eth0 192.0.2.0/24".into()].into(),
+                incumbent: ["192.0.2.100".parse().unwrap()].into(),
             },
             duration: Duration::from_secs(5),
         }
