@@ -1,11 +1,11 @@
-//! VIPs that this node answers for by addresses which another load balancer bound: adopted in
-//! place.
+//! VIPs that another load balancer answers for, while xvip takes its place.
 //!
 //! ```text
-//!   bound by another, in no entry of ours    spared: its kernel goes on answering
+//!   none of our nodes has answered for it     spared: in no entry of ours, the other answers on
+//!        | bound here by the other: told, so that the row comes here
 //!        | the right is granted
 //!        v
-//!   ours, live by the same MAC address       the row stays here, so that the other can end
+//!   ours, live by the same MAC address        the row stays here, so that the other can end
 //!        | KEPT has passed
 //!        v
 //!   a VIP like any other
@@ -27,16 +27,21 @@ const KEPT: Duration = Duration::from_secs(60);
 /// as these become like any other.
 const TOLD: usize = 1_000;
 
-/// The VIPs, and since when they are ours.
+/// The VIPs.
 #[derive(Debug, Default)]
 pub struct Incumbents {
+    /// Those that stand here as another bound them, and since when they are ours.
     adopted_at: BTreeMap<IpAddr, Option<Duration>>,
+    /// Those that are in no entry of ours yet.
+    spared: BTreeSet<IpAddr>,
 }
 
 impl Incumbents {
-    /// Takes in which VIPs stand as another bound them, and which of them are held by now.
+    /// Takes in for which VIPs none of ours has answered, which VIPs stand here as another bound
+    /// them, and which are held by now.
     pub fn observe(
         &mut self,
+        unsettled: &BTreeSet<IpAddr>,
         found: &BTreeSet<IpAddr>,
         is_held: impl Fn(IpAddr) -> bool,
         now: Duration,
@@ -53,21 +58,28 @@ impl Incumbents {
                 Some(since) => is_held(*vip) && now < *since + KEPT,
             }
         });
+        let spared = unsettled.union(found).filter(|vip| !is_held(**vip));
+        self.spared = spared.copied().collect();
     }
 
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.adopted_at.is_empty()
+        self.adopted_at.is_empty() && self.spared.is_empty()
     }
 
-    /// It stands as another bound it, and is not ours yet.
+    /// Another load balancer may answer for it, and it is not ours yet.
     pub fn is_spared(&self, vip: IpAddr) -> bool {
+        self.spared.contains(&vip)
+    }
+
+    /// It stands here as another load balancer bound it, and is not ours yet.
+    pub fn is_bound_here(&self, vip: IpAddr) -> bool {
         self.adopted_at.get(&vip) == Some(&None)
     }
 
     /// What is to be programmed: all but what is spared.
     pub fn without_spared<'a>(&self, placed: &'a [Placement]) -> Cow<'a, [Placement]> {
-        if self.adopted_at.is_empty() {
+        if self.spared.is_empty() {
             return placed.into();
         }
         let ours = placed.iter().filter(|placed| !self.is_spared(placed.vip));
@@ -101,28 +113,41 @@ mod tests {
         let found = vips(&["192.0.2.1", "2001:db8::1"]);
         let (first, second) = (*found.first().unwrap(), *found.last().unwrap());
         let mut incumbents = Incumbents::default();
-        incumbents.observe(&found, |_| false, NOW);
-        assert!(incumbents.is_spared(first) && incumbents.is_spared(second));
+        incumbents.observe(&found, &found, |_| false, NOW);
+        assert!(incumbents.is_spared(first) && incumbents.is_bound_here(second));
         assert_eq!(incumbents.next_deadline(), None);
 
-        incumbents.observe(&vips(&["2001:db8::1"]), |vip| vip == first, NOW);
+        let left = vips(&["2001:db8::1"]);
+        incumbents.observe(&left, &left, |vip| vip == first, NOW);
         assert!(!incumbents.is_spared(first) && incumbents.is_spared(second));
         assert_eq!(incumbents.told(), found);
         let end = incumbents.next_deadline().unwrap();
         assert_eq!(end, NOW + KEPT);
 
-        incumbents.observe(&vips(&[]), |vip| vip == first, end - Duration::from_secs(1));
+        let none = BTreeSet::new();
+        let before = end - Duration::from_secs(1);
+        incumbents.observe(&none, &none, |vip| vip == first, before);
         assert_eq!(incumbents.told(), [first].into(), "the other was unbound");
-        incumbents.observe(&vips(&[]), |vip| vip == first, end);
-        assert_eq!(incumbents.told(), [].into());
+        incumbents.observe(&none, &none, |vip| vip == first, end);
+        assert!(incumbents.is_empty());
     }
 
     #[test]
     fn what_was_adopted_and_lost_is_a_vip_like_any_other() {
         let found = vips(&["192.0.2.1"]);
         let mut incumbents = Incumbents::default();
-        incumbents.observe(&found, |_| true, NOW);
-        incumbents.observe(&vips(&[]), |_| false, NOW);
-        assert_eq!(incumbents.told(), [].into());
+        incumbents.observe(&found, &found, |_| true, NOW);
+        incumbents.observe(&BTreeSet::new(), &BTreeSet::new(), |_| false, NOW);
+        assert!(incumbents.is_empty());
+    }
+
+    #[test]
+    fn what_is_answered_elsewhere_is_spared_and_not_told() {
+        let unsettled = vips(&["192.0.2.1"]);
+        let mut incumbents = Incumbents::default();
+        incumbents.observe(&unsettled, &BTreeSet::new(), |_| false, NOW);
+        let vip = *unsettled.first().unwrap();
+        assert!(incumbents.is_spared(vip) && !incumbents.is_bound_here(vip));
+        assert_eq!(incumbents.told(), BTreeSet::new());
     }
 }

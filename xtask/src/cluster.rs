@@ -4,6 +4,7 @@
 //! target/cluster/bin      containerd, its shim and ctr, runc
 //!                cni      plugins for the pods' network
 //!                images   vip-agent.tar (the agent), pod.tar (a shell and a web server)
+//!                peers    kube-vip.tar
 //! ```
 //!
 //! Debian's container runtime is unpacked, not installed: another one of this machine's stays.
@@ -18,7 +19,7 @@ use crate::{
     archive::Archive,
     envtest::{self, Set},
     error::Error,
-    helm, image,
+    helm, image, kube_vip,
     platform::Platform,
     setup::{self, Purpose},
     workspace,
@@ -28,6 +29,7 @@ use crate::{
 pub(crate) const PARTS: &str = "XVIP_CLUSTER";
 /// The image of the bed's own pods, and of what holds their namespaces.
 const POD: &str = "registry.test/pod:1";
+const KUBE_VIP: &str = "registry.test/kube-vip:1";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -62,7 +64,23 @@ pub(crate) fn ensure() -> Result<PathBuf, Error> {
     link(&image::archive(), &parts.join("images/vip-agent.tar"))?;
     let busybox = unpacked("busybox-static")?.join("bin/busybox");
     image::busybox(POD, &busybox, &parts.join("images/pod.tar"))?;
+    peers(&parts.join("peers"))?;
     Ok(parts)
+}
+
+/// Load balancers that xvip takes the place of. Where one cannot be built, the tests set its state
+/// up by hand, and say so.
+fn peers(folder: &Path) -> Result<(), Error> {
+    match kube_vip::ensure() {
+        Ok(program) => {
+            let output = folder.join("kube-vip.tar");
+            image::of_program(KUBE_VIP, "/kube-vip", &program, &output)
+        }
+        Err(error) => {
+            println!("cluster: the move is tested without a real kube-vip: {error}");
+            Ok(())
+        }
+    }
 }
 
 /// A symbolic link, made anew: what it led to may have moved.

@@ -108,6 +108,24 @@ pub(crate) fn busybox(reference: &str, busybox: &Path, output: &Path) -> Result<
     write(&image, vec![(Platform::here(), content)], output)
 }
 
+/// An image of one program, for tests.
+pub(crate) fn of_program(
+    reference: &str,
+    entrypoint: &str,
+    program: &Path,
+    output: &Path,
+) -> Result<(), Error> {
+    let bytes = fs::read(program).map_err(Error::file(program))?;
+    let content = vec![Entry::Program(relative(entrypoint), bytes)];
+    let image = Image {
+        reference,
+        entrypoint: &[entrypoint],
+        labels: &[],
+        created: "1970-01-01T00:00:00Z",
+    };
+    write(&image, vec![(Platform::here(), content)], output)
+}
+
 fn write(
     image: &Image<'_>,
     contents: Vec<(Platform, Vec<Entry<'_>>)>,

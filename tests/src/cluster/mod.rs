@@ -23,6 +23,7 @@
 mod bed;
 mod client;
 mod continuity;
+mod kube_vip;
 mod node;
 mod settings;
 mod subtree;
@@ -31,6 +32,7 @@ mod workload;
 pub use bed::Cluster;
 pub use client::{Fetch, Fetching, NoPage};
 pub use continuity::without_a_failed_request;
+pub use kube_vip::{KUBE_VIP, KubeVip};
 pub use node::{ProxyMode, RealNode};
 pub use workload::{AGENT, IMAGE, page_service};
 

@@ -188,6 +188,20 @@ impl RealNode {
         })
     }
 
+    /// Loads an image that few tests need; false when it could not be built here.
+    pub fn load_image(&self, archive: &str) -> Result<bool, BedError> {
+        let Ok(archive) = part(archive) else {
+            return Ok(false);
+        };
+        let ctr = part("bin/ctr")?;
+        let import = format!(
+            "{} --namespace k8s.io images import {}",
+            ctr.display(),
+            archive.display()
+        );
+        self.peer.run(&import).map(|_| true)
+    }
+
     /// Gives an image another name in the node's store.
     pub fn tag_image(&self, image: &str, other: &str) -> Result<(), BedError> {
         let ctr = part("bin/ctr")?;

@@ -38,6 +38,9 @@ pub enum What {
         /// Leave control-plane nodes out: they run the agent as a static Pod
         #[arg(long)]
         beside_static_pods: bool,
+        /// Leave the ConfigMap out: it is there already, as `vip-agent convert` wrote it
+        #[arg(long)]
+        without_config: bool,
     },
     /// What removes the leavings of the agents from every node, at the end of an installation
     Cleanup {
@@ -101,7 +104,14 @@ pub fn run(arguments: &ManifestArgs) -> Result<String, ManifestError> {
             place,
             image,
             beside_static_pods,
-        } => manifest::daemon_set(&place.namespace, &image.image, *beside_static_pods),
+            without_config,
+        } => manifest::daemon_set(&place.namespace, &image.image, *beside_static_pods).map(|set| {
+            if *without_config {
+                set.without("ConfigMap")
+            } else {
+                set
+            }
+        }),
         What::Cleanup { place, image } => manifest::cleanup(&place.namespace, &image.image),
         What::StaticPod(of) => manifest::static_pod(&StaticPod {
             image: of.image.image.clone(),

@@ -39,6 +39,8 @@ pub(super) struct Entries {
     programmed: Programmed,
     rights: Rights,
     senders: HashMap<IfIndex, Sender>,
+    /// VIPs without entries, since another load balancer may answer for them, and their interfaces.
+    spared: HashMap<IpAddr, IfIndex>,
 }
 
 impl Entries {
@@ -52,6 +54,7 @@ impl Entries {
             programmed,
             rights,
             senders: HashMap::new(),
+            spared: HashMap::new(),
         }
     }
 
@@ -73,6 +76,11 @@ impl Entries {
             Some(sender) => drop(self.senders.insert(ifindex, sender)),
             None => drop(self.senders.remove(&ifindex)),
         }
+    }
+
+    /// VIPs that have no entry yet, each with the interface that it is to have one on.
+    pub(super) fn set_spared(&mut self, spared: HashMap<IpAddr, IfIndex>) {
+        self.spared = spared;
     }
 
     /// Writes entries; those whose right is gone meanwhile, fenced. Returns what was written.
@@ -189,13 +197,15 @@ impl Entries {
 
     /// The frame that asks who has a VIP.
     pub(super) fn probe(&self, vip: IpAddr) -> Option<Announcement> {
-        let (key, entry) = self.homes(&BTreeSet::from([vip])).next()?;
-        let sender = self.senders.get(&key.ifindex)?;
-        let sender = Sender {
-            mac: Mac(entry.mac),
-            ..*sender
+        let entry = self.homes(&BTreeSet::from([vip])).next();
+        let ifindex = match &entry {
+            Some((key, _)) => key.ifindex,
+            None => *self.spared.get(&vip)?,
         };
-        let (ifindex, form) = (key.ifindex, Form::Probe);
+        let sender = *self.senders.get(&ifindex)?;
+        let mac = entry.map_or(sender.mac, |(_, entry)| Mac(entry.mac));
+        let sender = Sender { mac, ..sender };
+        let form = Form::Probe;
         let frame = announcement(form, vip, &sender)?;
         let key = announce::Key { vip, ifindex };
         Some(Announcement { key, form, frame })

@@ -6,11 +6,14 @@ use vip_common::abi::VipKey;
 
 use super::{Driver, kubernetes::Kubernetes, lessee::Duty};
 use crate::{
-    cluster::LanAnswer, config::refusal::is_adoptable, desired::Placement, ownership::Event,
+    cluster::LanAnswer,
+    config::refusal::is_adoptable,
+    desired::{Home, Placement},
+    ownership::Event,
 };
 
 impl Driver {
-    /// Notes which VIPs stand on this node as another load balancer bound them.
+    /// Notes which VIPs another load balancer may answer for, and which of them on this node.
     pub(super) fn observe_incumbents(&mut self, placed: &[Placement]) {
         let adopts = !self.config.adopt.is_empty();
         let Some(kubernetes) =
@@ -18,30 +21,35 @@ impl Driver {
         else {
             return;
         };
-        let entries = self.entries.lock();
-        let stands = |placement: &&Placement| {
-            let vip = placement.vip;
-            placement.home.as_ref().is_ok_and(|home| {
-                let key = VipKey::new(vip, home.ifindex);
-                let link = self.host.links.get(&home.ifindex);
-                !entries.programmed().contains_key(&key)
-                    && link.is_some_and(|link| {
-                        let mut bound = link.addresses.iter();
-                        bound.any(|address| {
-                            address.net == home.net && is_adoptable(link, address, &self.config)
-                        })
-                    })
-            })
+        let unsettled = placed.iter().map(|placement| placement.vip);
+        let unsettled = unsettled.filter(|vip| self.is_unsettled(*vip)).collect();
+        let mut entries = self.entries.lock();
+        let stands = |vip: IpAddr, home: &Home| {
+            let is_programmed = |key| entries.programmed().contains_key(&key);
+            let link = self.host.links.get(&home.ifindex);
+            let bound = link.into_iter().flat_map(|link| {
+                let addresses = link.addresses.iter();
+                addresses.filter(|address| is_adoptable(link, address, &self.config))
+            });
+            !is_programmed(VipKey::new(vip, home.ifindex))
+                && bound.into_iter().any(|address| address.net == home.net)
         };
         // Where one of ours answers, another answerer is a rival.
-        let own = &self.config.node;
-        let found: BTreeSet<IpAddr> = (placed.iter().filter(stands))
-            .map(|placement| placement.vip)
-            .filter(|vip| kubernetes.answerer(*vip).is_none_or(|node| node == *own))
-            .collect();
+        let is_free = |vip| {
+            let answerer = kubernetes.answerer(vip);
+            answerer.is_none_or(|node| node == self.config.node)
+        };
+        let homes = placed.iter();
+        let homes = homes.filter_map(|placed| Some((placed.vip, placed.home.as_ref().ok()?)));
+        let found = homes
+            .clone()
+            .filter(|(vip, home)| stands(*vip, home) && is_free(*vip));
+        let found = found.map(|(vip, _)| vip).collect();
         let held = |vip| entries.rights().to(vip).is_some();
         let now = self.started.elapsed();
-        self.incumbents.observe(&found, held, now);
+        self.incumbents.observe(&unsettled, &found, held, now);
+        let spared = homes.filter(|(vip, _)| self.incumbents.is_spared(*vip));
+        entries.set_spared(spared.map(|(vip, home)| (vip, home.ifindex)).collect());
         drop(entries);
         if let Some(at) = self.incumbents.next_deadline() {
             self.round_within(at.saturating_sub(now));
@@ -89,7 +97,7 @@ impl Driver {
         let plane = self.kubernetes.as_ref().and_then(|k| k.plane.as_ref());
         let vips: Vec<IpAddr> = (plane.into_iter().flat_map(|plane| &plane.addresses))
             .copied()
-            .filter(|vip| self.is_unsettled(*vip) && !self.incumbents.is_spared(*vip))
+            .filter(|vip| self.is_unsettled(*vip) && !self.incumbents.is_bound_here(*vip))
             .collect();
         let now = self.now();
         self.ears.vacancy.ask(vips.iter().copied(), now);

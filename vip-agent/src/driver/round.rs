@@ -478,7 +478,7 @@ impl Driver {
             Err(homeless) => return (VipState::Pending, Some(homeless.to_string())),
         };
         if self.incumbents.is_spared(placement.vip) {
-            let reason = "another load balancer has bound it here and answers, until it is adopted";
+            let reason = "another load balancer may answer for it: adopted here, or taken when nobody answers";
             return (VipState::Pending, Some(reason.into()));
         }
         let place = (home.ifindex, home.net);

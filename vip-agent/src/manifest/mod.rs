@@ -53,6 +53,12 @@ impl Manifest {
         Ok(())
     }
 
+    /// All but the objects of a kind.
+    pub fn without(mut self, kind: &str) -> Self {
+        self.0.retain(|object| object["kind"] != kind);
+        self
+    }
+
     /// The objects as JSON.
     pub fn objects(&self) -> &[Value] {
         &self.0

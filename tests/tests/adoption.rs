@@ -1,0 +1,161 @@
+//! Taking the place of a load balancer that binds its addresses and lets the kernel answer, as
+//! kube-vip does. Here its state is set up by hand, on the light bed; `tests/tests/moving.rs` moves
+//! a real cluster from the real one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy sees only functions with #[test] as tests"
+)]
+
+use std::{thread::sleep, time::Duration};
+
+use serde_json::json;
+use tests::{
+    agent::until,
+    kubernetes::{Bed, load_balancer},
+    observer::{Observer, PAUSE},
+};
+
+const VIPS: [&str; 2] = ["192.0.2.100", "2001:db8::100"];
+/// The node that kube-vip has made its leader.
+const LEADER: usize = 1;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Binds or unbinds the VIPs on a node, as kube-vip does.
+fn kube_vip(bed: &Bed, node: usize, verb: &str) {
+    for vip in VIPS {
+        let net = match vip.contains(':') {
+            true => format!("{vip}/128"),
+            false => format!("{vip}/32"),
+        };
+        let nodad = if verb == "add" && vip.contains(':') {
+            "nodad"
+        } else {
+            ""
+        };
+        let change = format!("ip address {verb} {net} dev eth0 {nodad}");
+        bed.nodes[node].peer().run(&change).unwrap();
+    }
+}
+
+/// A Service whose addresses stand in its status, as another load balancer wrote them.
+fn served_by_another(bed: &Bed) {
+    let mut service = load_balancer("web", &["IPv4", "IPv6"]);
+    if let Some(spec) = &mut service.spec {
+        spec.load_balancer_class = None;
+    }
+    bed.create_service(&service).unwrap();
+    let ingress = VIPS.map(|vip| json!({"ip": vip}));
+    let status = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+    let patch = [
+        "patch",
+        "service",
+        "web",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &status,
+    ];
+    bed.control.kubectl(&patch, "").unwrap();
+}
+
+/// A bed where kube-vip serves both VIPs on [`LEADER`], and no agent runs.
+fn bed() -> Bed {
+    let bed = Bed::new(3).unwrap();
+    bed.install().unwrap();
+    kube_vip(&bed, LEADER, "add");
+    served_by_another(&bed);
+    bed
+}
+
+fn start(bed: &mut Bed, node: usize) {
+    let config = bed.config(node, "adopt: [kube-vip]\n");
+    bed.start_agent(node, &config).unwrap();
+    bed.nodes[node].agent().wait_ready().unwrap();
+}
+
+fn answers(bed: &Bed, node: usize, vip: &str) -> bool {
+    bed.nodes[node].agent().vip(vip).unwrap()["state"] == "answering"
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_vip_that_another_load_balancer_answers_for_is_adopted_in_place_without_a_gap_or_a_second_answer()
+ {
+    let mut bed = bed();
+    let observer = Observer::ask(&bed.client, &VIPS, PAUSE).unwrap();
+    sleep(ms(300));
+    // The first agents have no part in it: they hold every bucket, ask, and hear the leader.
+    start(&mut bed, 0);
+    start(&mut bed, 2);
+    sleep(ms(3000));
+    for vip in VIPS {
+        assert!(!answers(&bed, 0, vip) && !answers(&bed, 2, vip), "{vip}");
+    }
+    let adopts = observer.now();
+    start(&mut bed, LEADER);
+    for vip in VIPS {
+        bed.nodes[LEADER]
+            .agent()
+            .wait_state(vip, "answering")
+            .unwrap();
+    }
+    let adopted = observer.now();
+    println!(
+        "adopted {:.1?} after the start of its agent",
+        adopted - adopts
+    );
+    // kube-vip ends everywhere; before that another of its processes becomes the leader.
+    kube_vip(&bed, LEADER, "del");
+    kube_vip(&bed, 0, "add");
+    sleep(ms(2000));
+    kube_vip(&bed, 0, "del");
+    sleep(ms(1000));
+    let observed = observer.finish().unwrap();
+    observed.undisturbed(ms(200)).unwrap();
+    let mac = bed.nodes[LEADER].mac();
+    for vip in VIPS {
+        assert_eq!(observed.timeline(vip).answerers(), [mac].into(), "{vip}");
+    }
+    // kube-vip's own address is ours now, and came back when it was removed.
+    let bound = bed.nodes[LEADER]
+        .peer()
+        .run("ip -d -o address show dev eth0")
+        .unwrap();
+    for vip in VIPS {
+        let line = bound
+            .lines()
+            .find(|line| line.contains(vip))
+            .unwrap_or_default();
+        assert!(line.contains("proto 0x76"), "{vip}: {bound}");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn when_the_node_that_answers_has_no_agent_its_vips_are_taken_once_it_is_silent() {
+    let mut bed = bed();
+    start(&mut bed, 0);
+    start(&mut bed, 2);
+    let observer = Observer::ask(&bed.client, &VIPS, PAUSE).unwrap();
+    sleep(ms(3000));
+    let ended = observer.now();
+    kube_vip(&bed, LEADER, "del");
+    let taken = |vip: &str| answers(&bed, 0, vip) || answers(&bed, 2, vip);
+    let all = || Ok(VIPS.iter().all(|vip| taken(vip)));
+    let shown = || format!("{:?}", bed.nodes[0].agent().status());
+    until("a node of ours to answer", all, shown).unwrap();
+    sleep(ms(500));
+    let observed = observer.finish().unwrap();
+    observed.one_answerer(None).unwrap();
+    for vip in VIPS {
+        let line = observed.timeline(vip);
+        assert_eq!(line.clone().before(ended).gaps(), [], "{vip}");
+        let gap = line.longest_gap();
+        println!("{vip}: unanswered for {gap:.1?} after kube-vip ended");
+        assert!(gap < ms(2500), "{vip}: {gap:?}");
+    }
+}
