@@ -125,6 +125,8 @@ pub enum Ownership {
 pub enum Adopt {
     /// Those with a host prefix that equal a VIP, as kube-vip binds them.
     KubeVip,
+    /// None: MetalLB's speakers answer by themselves. In Kubernetes their VIPs wait for their end.
+    MetalLb,
 }
 
 /// What SIGTERM does to the VIPs.

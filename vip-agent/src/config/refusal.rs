@@ -89,7 +89,7 @@ impl<'a> Occupied<'a> {
         if let Some((link, net)) = self.bound.get(&vip) {
             let message = format!("an address of this node: {link} has {net}, bound by another");
             let adoptable = *net == host_prefix(vip);
-            let fix = if adoptable && self.config.adopt.is_empty() {
+            let fix = if adoptable && !self.config.adopt.contains(&Adopt::KubeVip) {
                 "choose another address; if kube-vip has bound it, write `adopt: [kube-vip]`"
             } else {
                 "choose another address, or remove it from the interface"

@@ -202,14 +202,14 @@ vips:
   - address: 192.0.2.1
 http: localhost
 pinDir: relative
-adopt: [metallb]
+adopt: [cilium]
 bootId: 7
 onExit: stop
 log: {levl: info, format: xml}
 services: {classes: []}
 "#;
     let expected = [
-        ("adopt[0]", "metallb"),
+        ("adopt[0]", "cilium"),
         ("announceRate", "0"),
         ("attach", "xdp"),
         ("bind", "true"),

@@ -188,9 +188,9 @@ pub(super) fn pin_dir(given: &Given<'_>) -> Result<PathBuf, Problem> {
 }
 
 pub(super) fn adopt(given: &Given<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Adopt>> {
-    let elements = collected(given.list("[kube-vip]"), problems)?;
+    let elements = collected(given.list("[kube-vip] or [metallb]"), problems)?;
     let mut adopt = all(&elements, problems, |element| {
-        element.word(&[("kube-vip", Adopt::KubeVip)])
+        element.word(&[("kube-vip", Adopt::KubeVip), ("metallb", Adopt::MetalLb)])
     });
     adopt.dedup();
     Some(adopt)

@@ -87,6 +87,8 @@ pub fn convert(peer: Peer, sources: &[Source]) -> Conversion {
             legacy::convert(&objects, &mut draft);
             metallb::convert(&objects, &mut draft);
             draft.set("ownership", json!("kubernetes"));
+            // Its speakers go on answering until they end.
+            draft.set("adopt", json!(["metallb"]));
         }
     }
     services::convert(peer, &objects, &mut draft);

@@ -248,7 +248,10 @@ impl Driver {
             .config
             .adopt
             .iter()
-            .map(|Adopt::KubeVip| binding::Adopt::KubeVip)
+            .filter_map(|adopt| match adopt {
+                Adopt::KubeVip => Some(binding::Adopt::KubeVip),
+                Adopt::MetalLb => None,
+            })
             .collect();
         let policy = BindPolicy {
             held: if self.config.bind == Bind::Interface {
