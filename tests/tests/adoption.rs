@@ -11,8 +11,8 @@ use std::{thread::sleep, time::Duration};
 
 use serde_json::json;
 use tests::{
-    agent::until,
-    kubernetes::{Bed, load_balancer},
+    agent::{until, until_within},
+    kubernetes::{Bed, Stacked, load_balancer},
     observer::{Observer, PAUSE},
 };
 
@@ -158,4 +158,34 @@ fn when_the_node_that_answers_has_no_agent_its_vips_are_taken_once_it_is_silent(
         println!("{vip}: unanswered for {gap:.1?} after kube-vip ended");
         assert!(gap < ms(2500), "{vip}: {gap:?}");
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_api_servers_vip_is_adopted_where_kube_vip_answers_for_it() {
+    let mut stacked = Stacked::without_agents(3).unwrap();
+    kube_vip(&stacked.bed, LEADER, "add");
+    let observer = stacked.observe().unwrap();
+    let began = observer.now();
+    // The others are candidates first, and leave the Lease alone.
+    for node in [0, 2, LEADER] {
+        stacked.join(node, "adopt: [kube-vip]\n").unwrap();
+        sleep(ms(3000));
+    }
+    let lease = stacked.bed.control_plane_lease().unwrap();
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap();
+    assert!(
+        holder.starts_with(&stacked.bed.nodes[LEADER].name()),
+        "{holder}"
+    );
+    // Who might hold an earlier Lease is not known: the first answer comes after a minute.
+    for vip in VIPS {
+        let answering = || Ok(stacked.bed.nodes[LEADER].agent().vip(vip)?["state"] == "answering");
+        let shown = || format!("{:?}", stacked.bed.nodes[LEADER].agent().status());
+        until_within(Duration::from_secs(70), "the adoption", answering, shown).unwrap();
+    }
+    kube_vip(&stacked.bed, LEADER, "del");
+    kube_vip(&stacked.bed, 0, "add");
+    sleep(ms(2000));
+    observer.finish().unwrap().undisturbed(began).unwrap();
 }

@@ -76,6 +76,8 @@ fn told(event: Event) -> Option<PlaneEvent> {
         Event::ProbeAnswered(vip) => PlaneEvent::ProbeAnswered(vip),
         Event::Deaf(deaf) => PlaneEvent::Deaf(deaf),
         Event::Leave => PlaneEvent::Leave,
-        Event::ClaimsSeen(_) | Event::ClaimsGone(_) | Event::Vips(_) => return None,
+        Event::ClaimsSeen(_) | Event::ClaimsGone(_) | Event::Vips(_) | Event::Unsettled(_) => {
+            return None;
+        }
     })
 }

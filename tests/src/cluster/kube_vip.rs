@@ -42,7 +42,7 @@ impl KubeVip {
             Self::ByHand => {
                 bind(&cluster.nodes[LEADER], "add", vips)?;
                 let ingress: Vec<_> = vips.iter().map(|vip| json!({"ip": vip})).collect();
-                let status = json!({"status": {"loadBalancer": {"ingress": ingress}}});
+                let status = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
                 let patch = [
                     "patch",
                     "service",
@@ -50,7 +50,7 @@ impl KubeVip {
                     "--subresource=status",
                     "--type=merge",
                 ];
-                let patch = [&patch[..], &["-p", &status.to_string()]].concat();
+                let patch = [&patch[..], &["-p", &status]].concat();
                 cluster.control.kubectl(&patch, "").map(drop)
             }
         }

@@ -47,6 +47,22 @@ impl Stacked {
         Ok(stacked)
     }
 
+    /// A cluster that stands, of control-plane nodes without agents.
+    pub fn without_agents(nodes: usize) -> Result<Self, BedError> {
+        let bed = Bed::new(nodes)?;
+        let _quiet = quiet();
+        let servers: Result<_, _> = (bed.nodes.iter())
+            .map(|node| bed.control.start_server(node))
+            .collect();
+        let servers = servers?;
+        let stacked = Self { servers, bed };
+        for index in 0..nodes {
+            stacked.wait_server(index)?;
+            stacked.bed.patch_node(index, control_plane())?;
+        }
+        Ok(stacked)
+    }
+
     /// The configuration of a static pod: an administrator's kubeconfig that names the VIP, as
     /// kubeadm writes it.
     pub fn config(&self, index: usize, more: &str) -> Result<String, BedError> {
@@ -63,9 +79,8 @@ impl Stacked {
     }
 
     /// Makes a node one of the control plane, with an agent that is ready.
-    fn join(&mut self, index: usize, more: &str) -> Result<(), BedError> {
-        let role = json!({"metadata": {"labels": {ROLE: ""}}});
-        self.bed.patch_node(index, role)?;
+    pub fn join(&mut self, index: usize, more: &str) -> Result<(), BedError> {
+        self.bed.patch_node(index, control_plane())?;
         let config = self.config(index, more)?;
         self.bed.start_agent(index, &config)?;
         self.bed.nodes[index].agent().wait_ready()
@@ -114,6 +129,11 @@ impl Stacked {
     pub fn wait_moved(&self, observer: &Observer, index: usize) -> Result<(), BedError> {
         self.bed.wait_moved(observer, &[VIP4, VIP6], index)
     }
+}
+
+/// What makes a Node one of the control plane.
+fn control_plane() -> Value {
+    json!({"metadata": {"labels": {ROLE: ""}}})
 }
 
 impl Bed {

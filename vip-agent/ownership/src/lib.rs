@@ -142,6 +142,10 @@ pub struct Machine {
     done: bool,
     next_request: u64,
     wake: BootTime,
+    /// Something came that more than the session's own times depend on.
+    stirred: bool,
+    /// When more than these is due, though nothing came.
+    rest_at: BootTime,
     out: Vec<Action>,
 }
 
@@ -168,6 +172,8 @@ impl Machine {
             done: false,
             next_request: 0,
             wake: BootTime::NEVER,
+            stirred: true,
+            rest_at: BootTime::NEVER,
             out: Vec::new(),
             config,
         };
@@ -180,10 +186,22 @@ impl Machine {
     /// Takes an event.
     pub fn step(&mut self, event: Event, now: BootTime) -> Vec<Action> {
         if !self.done {
+            self.stirred |= !self.is_routine(&event, now);
             self.take(event, now);
             self.turn(now);
         }
         std::mem::take(&mut self.out)
+    }
+
+    /// What comes all the time where all is well: with a thousand VIPs most of a machine's work would
+    /// be to find that nothing is to be done.
+    fn is_routine(&self, event: &Event, now: BootTime) -> bool {
+        match event {
+            Event::Tick => true,
+            Event::Reply(id, Reply::Lease(Some(_))) => self.session.is_renewed_by(*id, now),
+            Event::LeaseSeen(lease) => self.peers.is_renewal(lease, now),
+            _ => false,
+        }
     }
 
     /// When the machine wants a [`Event::Tick`] if nothing happens before.
@@ -286,6 +304,18 @@ impl Machine {
             return;
         }
         self.session_turn(now);
+        let session_at = self.wake;
+        if std::mem::take(&mut self.stirred) || now >= self.rest_at || self.leaving {
+            self.wake = self.peers.next_end(now);
+            self.rest_turn(now);
+            self.rest_at = self.wake;
+        }
+        self.wake = session_at.min(self.rest_at);
+        self.leave_turn(now);
+    }
+
+    /// All but the session.
+    fn rest_turn(&mut self, now: BootTime) {
         self.revocation_turn(now);
         self.incumbents = self.find_incumbents(now);
         for index in 0..self.objects.len() {
@@ -293,7 +323,6 @@ impl Machine {
         }
         self.entries_turn(now);
         self.takeover_turn();
-        self.leave_turn(now);
     }
 
     /// Whether a time has come; if not, the machine wakes then.

@@ -218,6 +218,26 @@ impl Peers {
         })
     }
 
+    /// Nothing but a renewal, of a session that lives.
+    pub(super) fn is_renewal(&self, lease: &Lease, now: BootTime) -> bool {
+        let known = self.living().find(|(known, ..)| known.node == lease.node);
+        known.is_some_and(|(known, _, until)| {
+            let renewed = Lease {
+                resource_version: known.resource_version.clone(),
+                ..lease.clone()
+            };
+            now < until && renewed == *known
+        })
+    }
+
+    /// When the next session of those that live is silent for its L, unless it is renewed.
+    pub(super) fn next_end(&self, now: BootTime) -> BootTime {
+        let ends = self.living().map(|(_, _, until)| until);
+        ends.filter(|until| now < *until)
+            .min()
+            .unwrap_or(BootTime::NEVER)
+    }
+
     /// A node other than `own` is ready and lives.
     pub(super) fn any_ready(&self, own: &NodeName, now: BootTime) -> bool {
         self.living().any(|(lease, _, until)| {

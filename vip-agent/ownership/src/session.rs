@@ -101,6 +101,19 @@ impl Session {
         self.id.is_none() && !opens
     }
 
+    /// A request that came to a good end was a renewal of a session that is confirmed.
+    pub(super) fn is_renewed_by(&self, id: RequestId, now: BootTime) -> bool {
+        let renews = matches!(
+            &self.state,
+            State::Waiting {
+                request,
+                what: What::Renew,
+                ..
+            } if *request == id
+        );
+        renews && self.is_confirmed(now)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.state == State::Idle
     }
@@ -440,6 +453,7 @@ impl Machine {
 
     /// Ends the session here: one store silences everything (rule 3).
     fn fence_session(&mut self) {
+        self.stirred = true;
         self.session.epoch += 1;
         self.session.confirmed = BootTime::default();
         self.session.renewals.clear();
