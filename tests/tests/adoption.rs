@@ -130,7 +130,7 @@ fn a_vip_that_another_load_balancer_answers_for_is_adopted_in_place_without_a_ga
             .lines()
             .find(|line| line.contains(vip))
             .unwrap_or_default();
-        assert!(line.contains("proto 0x76"), "{vip}: {bound}");
+        assert!(line.contains("dynamic noprefixroute"), "{vip}: {bound}");
     }
 }
 

@@ -72,6 +72,11 @@ impl Incumbents {
         self.spared.contains(&vip)
     }
 
+    /// Those for which another load balancer may answer.
+    pub fn spared(&self) -> impl Iterator<Item = IpAddr> {
+        self.spared.iter().copied()
+    }
+
     /// It stands here as another load balancer bound it, and is not ours yet.
     pub fn is_bound_here(&self, vip: IpAddr) -> bool {
         self.adopted_at.get(&vip) == Some(&None)

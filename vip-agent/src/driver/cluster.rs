@@ -124,6 +124,7 @@ impl Driver {
             return;
         };
         let cluster = &mut view.cluster;
+        let of_vips = matches!(news, News::Vips(_));
         let changed = match news {
             News::Services(change) => cluster.services(change),
             News::EndpointSlices(change) => cluster.endpoint_slices(change),
@@ -138,6 +139,9 @@ impl Driver {
         };
         if changed {
             view.think_soon(now);
+        } else if of_vips {
+            // One of ours answers: no thought, but an end of waiting.
+            self.tell_unsettled();
         }
     }
 

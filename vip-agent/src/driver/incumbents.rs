@@ -1,6 +1,6 @@
 //! What another load balancer answers for, while it is being replaced (`adopt`).
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use vip_common::abi::VipKey;
 
@@ -70,11 +70,23 @@ impl Driver {
                 .collect(),
             false => BTreeSet::new(),
         };
-        if view.unsettled != unsettled {
-            view.unsettled.clone_from(&unsettled);
-            if let Some(kubernetes) = &self.kubernetes {
-                kubernetes.tell(Event::Unsettled(unsettled));
-            }
+        if view.unsettled == unsettled {
+            return;
+        }
+        view.unsettled.clone_from(&unsettled);
+        if let Some(kubernetes) = &self.kubernetes {
+            kubernetes.tell(Event::Unsettled(unsettled));
+        }
+        // What is settled is programmed everywhere.
+        self.round_within(Duration::ZERO);
+    }
+
+    /// What one of ours answers for by now is programmed: of the control plane's Lease no watch of
+    /// the driver's tells.
+    pub(super) fn program_settled(&mut self) {
+        let settled = |vip| !self.is_unsettled(vip) && !self.incumbents.is_bound_here(vip);
+        if self.incumbents.spared().any(settled) {
+            self.round_within(Duration::ZERO);
         }
     }
 

@@ -296,6 +296,7 @@ impl Driver {
         self.watch_others();
         self.end_conflicts();
         self.tell_serves();
+        self.program_settled();
         self.remove_gone_leases();
         self.count_lost_events();
         if self.round_at.is_none() {
