@@ -12,12 +12,16 @@ use serde_json::json;
 use tests::{
     agent,
     cluster::{AGENT, Cluster, Fetching, IMAGE, KUBE_VIP, KubeVip, NoPage, page_service},
-    observer::{Observed, Observer, PAUSE},
+    observer::{Observed, Observer},
     packages::NAMESPACE,
 };
 use vip_agent::manifest::{self, CLEANUP};
 
 const VIPS: [&str; 2] = ["192.0.2.120", "2001:db8::120"];
+
+/// Between two questions. Each has a sender of its own, and a kernel that answers keeps a neighbour
+/// for each: a thousand fill its table (`gc_thresh3`).
+const PAUSE: Duration = Duration::from_millis(50);
 
 fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
     cluster.control.kubectl(arguments, "").unwrap()

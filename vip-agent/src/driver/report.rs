@@ -40,10 +40,11 @@ impl Driver {
             missing.push(format!("the check of the programs failed: {error}"));
         }
         missing.extend(self.missing_lan());
+        // What another load balancer answers for is as it ought to be.
         let waiting = |state| {
-            self.vips
-                .values()
-                .filter(|record| record.state == state)
+            let of_it = (self.vips.iter()).filter(|(_, record)| record.state == state);
+            of_it
+                .filter(|(vip, _)| !self.incumbents.is_spared(**vip))
                 .count()
         };
         let (pending, failed) = (waiting(VipState::Pending), waiting(VipState::Error));
