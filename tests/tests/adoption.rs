@@ -13,6 +13,7 @@ use serde_json::json;
 use tests::{
     agent::{until, until_within},
     kubernetes::{Bed, Stacked, load_balancer},
+    netns::BedError,
     observer::Observer,
 };
 
@@ -84,6 +85,40 @@ fn answers(bed: &Bed, node: usize, vip: &str) -> bool {
     bed.nodes[node].agent().vip(vip).unwrap()["state"] == "answering"
 }
 
+/// A minute after their adoption the VIPs are like any other: their rows are the buckets'.
+fn handed_back(bed: &Bed) {
+    let observer = Observer::ask(&bed.client, &VIPS, PAUSE).unwrap();
+    let own_rows = || -> Result<usize, BedError> {
+        let rows = bed.rows()?;
+        let of_vips = rows
+            .iter()
+            .filter(|(about, _)| VIPS.iter().any(|vip| about.contains(vip)));
+        Ok(of_vips.count())
+    };
+    assert_eq!(
+        own_rows().unwrap(),
+        VIPS.len(),
+        "adopted by rows of their own"
+    );
+    let minute = Duration::from_secs(70);
+    let shown = || format!("{:?}", bed.rows());
+    until_within(
+        minute,
+        "the rows to go back",
+        || Ok(own_rows()? == 0),
+        shown,
+    )
+    .unwrap();
+    sleep(ms(1000));
+    let observed = observer.finish().unwrap();
+    observed.one_answerer(None).unwrap();
+    for vip in VIPS {
+        let gap = observed.timeline(vip).longest_gap();
+        println!("{vip}: unanswered for {gap:.1?} when its row went back");
+        assert!(gap < ms(500), "{vip}: {gap:?}");
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_vip_that_another_load_balancer_answers_for_is_adopted_in_place_without_a_gap_or_a_second_answer()
@@ -141,6 +176,7 @@ fn a_vip_that_another_load_balancer_answers_for_is_adopted_in_place_without_a_ga
             .unwrap_or_default();
         assert!(line.contains("dynamic noprefixroute"), "{vip}: {bound}");
     }
+    handed_back(&bed);
 }
 
 #[test]
