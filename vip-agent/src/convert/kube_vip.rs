@@ -15,6 +15,8 @@ use crate::config::{self, ControlPlane, Interfaces, Key, Ownership, Problem, War
 const OF_NODE: [&str; 1] = ["vip_nodename"];
 /// In a Pod the agent acts as its service account; the static Pod's file is a flag of its own.
 const CREDENTIALS: &str = "k8s_config_file";
+/// Where its metrics are.
+const METRICS: &str = "prometheus_server";
 /// What the manifest of a static Pod names unless told otherwise.
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 /// Of the node of `kubeadm init`, and of no use once that is through.
@@ -129,6 +131,10 @@ impl Process {
                 let message = "left out: the agent takes the name of its node from its Pod";
                 draft.warn(self.field(name), value, message);
             }
+        }
+        if let Some(value) = self.environment.remove(METRICS) {
+            let message = "left out: kube-vip listens there while both run; the agents serve /metrics at the address of their node, port 9470";
+            draft.warn(self.field(METRICS), value, message);
         }
         let credentials = self.environment.remove(CREDENTIALS);
         let environment = self.environment.clone();
