@@ -54,6 +54,8 @@ pub enum Event {
 
 /// Something that the driver does, in the order given, before it waits for anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
+// An action passes through once, and no crowd of them waits.
+#[expect(clippy::large_enum_variant)]
 pub enum Action {
     /// Moves the times of the session's slot forward, never back. Refused, with
     /// [`Event::NotExtended`] at once, when by the clock read immediately before the store the
