@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     agent::{self, VIP4, VIP6, until_within},
-    kubernetes::{Seat, binary, kubectl, lan},
+    kubernetes::{Seat, binary, kubectl, lan, manifest},
     netns::{BedError, Peer, output_of, system},
 };
 
@@ -217,6 +217,11 @@ impl Kubeadm {
         self.kubectl(&["apply", "-f", "-"], manifests)
     }
 
+    /// Applies what `vip-agent manifest` prints with these arguments.
+    pub fn install(&self, manifests: &[&str]) -> Result<(), BedError> {
+        self.apply(&manifest(manifests)?).map(drop)
+    }
+
     /// An object, or a list, as kubectl gives it.
     pub fn json(&self, get: &[&str]) -> Result<Value, BedError> {
         let text = self.kubectl(&[&["get", "-o", "json"], get].concat(), "")?;
@@ -268,6 +273,12 @@ impl Kubeadm {
             id: String::new(),
             restarts: 0,
         }))
+    }
+
+    /// What the agents of our static Pods on a node have written.
+    pub fn agent_log(&self, index: usize) -> Result<String, BedError> {
+        let logs = "cat /var/log/pods/kube-system_xvip-agent-*/*/*.log";
+        self.nodes[index].peer.run(logs)
     }
 
     /// Waits for what takes its time in a cluster.
