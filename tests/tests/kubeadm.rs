@@ -185,6 +185,10 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     let before = (session(&bed), fetches.now());
     bed.write_static_pod(0, &[]).unwrap();
     let second = bed.wait_container(0, |it| it.id != first.id).unwrap();
+    println!(
+        "         it is another container, and ready, after {:.1?}",
+        fetches.now() - before.1
+    );
     let put_away = "rm /etc/kubernetes/super-admin.conf";
     bed.nodes[0].peer.run(put_away).unwrap();
     // Longer than L, from the Pod's own start on.

@@ -73,6 +73,8 @@ impl Kubeadm {
             kubelet: vec![
                 "--kubeconfig=/etc/kubernetes/kubelet.conf".to_owned(),
                 "--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf".to_owned(),
+                // With it, static Pods do not wait until the API server, one of them, is there.
+                "--rotate-certificates".to_owned(),
             ],
             // A service manager would start it in vain before.
             kubelet_after: PathBuf::from("/var/lib/kubelet/config.yaml"),
