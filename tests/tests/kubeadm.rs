@@ -145,6 +145,54 @@ fn wait_served_by(bed: &Kubeadm, observer: &Observer, index: usize) {
         .unwrap();
 }
 
+/// By the VIP, which their kubelets go on to ask.
+fn join_workers(bed: &Kubeadm) {
+    let join = |index: usize| {
+        bed.join(index, Role::Worker).unwrap();
+        let kubelet = bed.nodes[index].peer.path("/etc/kubernetes/kubelet.conf");
+        let kubelet = fs::read_to_string(kubelet).unwrap();
+        let server = format!("server: https://{VIP4}:6443\n");
+        assert!(kubelet.contains(&server), "{kubelet}");
+        bed.wait_node(index).unwrap();
+    };
+    thread::scope(|scope| {
+        for index in [1, 2] {
+            scope.spawn(move || join(index));
+        }
+    });
+}
+
+/// The agents, of which control-plane nodes have one already, and a Service.
+fn install(bed: &Kubeadm) {
+    for kind in ["crds", "rbac"] {
+        bed.install(&[kind]).unwrap();
+    }
+    bed.apply(&page(2).to_string()).unwrap();
+    let service = page_service("web", &["IPv4"], &[SERVICE]);
+    bed.apply(&serde_json::to_string(&service).unwrap())
+        .unwrap();
+    let beside = ["daemonset", "--beside-static-pods"];
+    bed.install(&beside).unwrap();
+    wait_daemons(bed, 2);
+    assert_eq!(daemons(bed), ["node-2", "node-3"]);
+    let of_web = || bed.json(&["service", "web"]).unwrap()["status"]["loadBalancer"].clone();
+    let ingress = json!({"ingress": [{"ip": SERVICE, "ipMode": "VIP"}]});
+    let shown = || of_web().to_string();
+    bed.wait("an address", || Ok(of_web() == ingress), shown)
+        .unwrap();
+}
+
+/// kubeadm keeps Services away from its control plane; a user may have them there.
+fn serve_on_the_first_node(bed: &Kubeadm, observer: &Observer) {
+    label(bed, 0, &format!("{EXCLUDED}-"));
+    label(bed, 1, &format!("{EXCLUDED}="));
+    label(bed, 2, &format!("{EXCLUDED}="));
+    wait_served_by(bed, observer, 0);
+    label(bed, 1, &format!("{EXCLUDED}-"));
+    label(bed, 2, &format!("{EXCLUDED}-"));
+    label(bed, 0, &format!("{EXCLUDED}="));
+}
+
 #[test]
 #[ignore = "needs root"]
 fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the_first_moment() {
@@ -163,19 +211,7 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     let answered = observer.now();
     steps.done("kubeadm init is through, and the VIPs lead to its API server");
 
-    thread::scope(|scope| {
-        for index in [1, 2] {
-            let bed = &bed;
-            scope.spawn(move || {
-                bed.join(index, Role::Worker).unwrap();
-                let kubelet = bed.nodes[index].peer.path("/etc/kubernetes/kubelet.conf");
-                let kubelet = fs::read_to_string(kubelet).unwrap();
-                let server = format!("server: https://{VIP4}:6443\n");
-                assert!(kubelet.contains(&server), "{kubelet}");
-                bed.wait_node(index).unwrap();
-            });
-        }
-    });
+    join_workers(&bed);
     bed.wait_node(0).unwrap();
     knows_nothing_of_ours(&bed);
     steps.done("two workers have joined by the VIP");
@@ -198,30 +234,8 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     let restarted = fetches.now();
     steps.done("the kubelet has restarted the static Pod with admin.conf");
 
-    for kind in ["crds", "rbac"] {
-        bed.install(&[kind]).unwrap();
-    }
-    bed.apply(&page(2).to_string()).unwrap();
-    let service = page_service("web", &["IPv4"], &[SERVICE]);
-    bed.apply(&serde_json::to_string(&service).unwrap())
-        .unwrap();
-    let beside = ["daemonset", "--beside-static-pods"];
-    bed.install(&beside).unwrap();
-    wait_daemons(&bed, 2);
-    assert_eq!(daemons(&bed), ["node-2", "node-3"]);
-    let of_web = || bed.json(&["service", "web"]).unwrap()["status"]["loadBalancer"].clone();
-    let ingress = json!({"ingress": [{"ip": SERVICE, "ipMode": "VIP"}]});
-    let shown = || of_web().to_string();
-    bed.wait("an address", || Ok(of_web() == ingress), shown)
-        .unwrap();
-    // kubeadm keeps Services away from its control plane; a user may have them there.
-    label(&bed, 0, &format!("{EXCLUDED}-"));
-    label(&bed, 1, &format!("{EXCLUDED}="));
-    label(&bed, 2, &format!("{EXCLUDED}="));
-    wait_served_by(&bed, &observer, 0);
-    label(&bed, 1, &format!("{EXCLUDED}-"));
-    label(&bed, 2, &format!("{EXCLUDED}-"));
-    label(&bed, 0, &format!("{EXCLUDED}="));
+    install(&bed);
+    serve_on_the_first_node(&bed, &observer);
     assert_eq!(bed.wait_container(0, |_| true).unwrap(), second);
     steps.done("the same container serves what is installed, beside the DaemonSet");
 
@@ -231,9 +245,14 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     bed.wait_container(3, |_| true).unwrap();
     assert_eq!(daemons(&bed), ["node-2", "node-3"]);
     // Whoever thinks itself alone leaves its kernel answering.
-    let counted = || Ok(bed.agent_log(0)?.contains("alone: false"));
     let log = || bed.agent_log(0).unwrap_or_default();
-    bed.wait("a count of two", counted, log).unwrap();
+    let counts = |log: &str| {
+        log.lines()
+            .rfind(|line| line.contains("is counted"))
+            .map(str::to_owned)
+    };
+    let of_two = || Ok(counts(&log()).is_some_and(|count| count.contains("alone: false")));
+    bed.wait("a count of two", of_two, log).unwrap();
     assert_eq!(bed.wait_container(0, |_| true).unwrap(), second);
     let joined = (observer.now(), fetches.now());
     steps.done("a second control-plane node has joined");
@@ -251,6 +270,13 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     steps.done("the first node's static Pod is gone, and the second node answers");
 
     println!("{:.0?} in all", began.elapsed());
+    let first = observed
+        .timeline(VIP4)
+        .first_by(bed.nodes[0].seat.mac())
+        .unwrap();
+    println!(
+        "the VIP was first answered {first:.1?} after `kubeadm init` began, which took {answered:.1?}"
+    );
     observed.one_answerer(None).unwrap();
     undisturbed(&observed, 0, &bed, answered, joined.0);
     none_failed(&fetched, ms(0), restarted);

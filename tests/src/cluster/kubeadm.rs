@@ -44,8 +44,8 @@ pub enum Role {
     Worker,
 }
 
-/// A static Pod, as the API shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The container of a static Pod, as the API shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
     /// Its id, by which a container that was started anew is told from the one before.
     pub id: String,
@@ -271,10 +271,7 @@ impl Kubeadm {
             format!("{pod:?}\n{}", self.last_words(index))
         };
         self.wait(&name, is_there, shown)?;
-        Ok(found.unwrap_or(Container {
-            id: String::new(),
-            restarts: 0,
-        }))
+        Ok(found.unwrap_or_default())
     }
 
     /// What the agents of our static Pods on a node have written.
