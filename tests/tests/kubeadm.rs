@@ -207,7 +207,7 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     bed.init().unwrap();
     is_reached(&bed);
     knows_nothing_of_ours(&bed);
-    let first = bed.wait_container(0, |_| true).unwrap();
+    let first = bed.wait_agent(0, None).unwrap();
     let answered = observer.now();
     steps.done("kubeadm init is through, and the VIPs lead to its API server");
 
@@ -220,9 +220,9 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     sleep(ms(500));
     let before = (session(&bed), fetches.now());
     bed.write_static_pod(0, &[]).unwrap();
-    let second = bed.wait_container(0, |it| it.id != first.id).unwrap();
+    let second = bed.wait_agent(0, Some(first)).unwrap();
     println!(
-        "         it is another container, and ready, after {:.1?}",
+        "         another process is ready after {:.1?}",
         fetches.now() - before.1
     );
     let put_away = "rm /etc/kubernetes/super-admin.conf";
@@ -236,13 +236,13 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
 
     install(&bed);
     serve_on_the_first_node(&bed, &observer);
-    assert_eq!(bed.wait_container(0, |_| true).unwrap(), second);
-    steps.done("the same container serves what is installed, beside the DaemonSet");
+    assert_eq!(bed.wait_agent(0, None).unwrap(), second);
+    steps.done("the same process serves what is installed, beside the DaemonSet");
 
     bed.write_static_pod(3, &[]).unwrap();
     bed.join(3, Role::ControlPlane).unwrap();
     bed.wait_node(3).unwrap();
-    bed.wait_container(3, |_| true).unwrap();
+    bed.wait_agent(3, None).unwrap();
     assert_eq!(daemons(&bed), ["node-2", "node-3"]);
     // Whoever thinks itself alone leaves its kernel answering.
     let log = || bed.agent_log(0).unwrap_or_default();
@@ -253,7 +253,7 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     };
     let of_two = || Ok(counts(&log()).is_some_and(|count| count.contains("alone: false")));
     bed.wait("a count of two", of_two, log).unwrap();
-    assert_eq!(bed.wait_container(0, |_| true).unwrap(), second);
+    assert_eq!(bed.wait_agent(0, None).unwrap(), second);
     let joined = (observer.now(), fetches.now());
     steps.done("a second control-plane node has joined");
 

@@ -44,15 +44,6 @@ pub enum Role {
     Worker,
 }
 
-/// The container of a static Pod, as the API shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Container {
-    /// Its id, by which a container that was started anew is told from the one before.
-    pub id: String,
-    /// How often it was started anew in the same Pod.
-    pub restarts: u64,
-}
-
 /// Gone when dropped, or when the process ends.
 #[derive(Debug)]
 pub struct Kubeadm {
@@ -245,36 +236,30 @@ impl Kubeadm {
         ))
     }
 
-    /// The container of our static Pod on a node, once it is ready and `is_wanted`.
-    pub fn wait_container(
-        &self,
-        index: usize,
-        is_wanted: impl Fn(&Container) -> bool,
-    ) -> Result<Container, BedError> {
-        let name = format!("xvip-agent-{}", self.nodes[index].seat.name());
-        let look = || {
-            let pod = self.json(&["pod", "-n", "kube-system", &name]).ok()?;
-            let status = &pod["status"]["containerStatuses"][0];
-            let container = Container {
-                id: status["containerID"].as_str()?.to_owned(),
-                restarts: status["restartCount"].as_u64()?,
-            };
-            (status["ready"] == true && is_wanted(&container)).then_some(container)
+    /// The process of the agent on a node, once it is ready and another than `former`. Asked for on
+    /// the node: the API shows a static Pod late, when its kubelet was not registered at first.
+    pub fn wait_agent(&self, index: usize, former: Option<u32>) -> Result<u32, BedError> {
+        let node = &self.nodes[index];
+        let pid = || {
+            let status = node.agent_status().ok()?;
+            let pid = status.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+            pid.trim()
+                .parse::<u32>()
+                .ok()
+                .filter(|pid| Some(*pid) != former)
         };
+        let is_ready = || node.peer.run("curl -sf -m 2 127.0.0.1:9470/readyz").is_ok();
         let mut found = None;
         let is_there = || {
-            found = look();
-            Ok(found.is_some())
+            found = pid();
+            Ok(found.is_some() && is_ready())
         };
-        let shown = || {
-            let pod = self.kubectl(&["describe", "pod", "-n", "kube-system", &name], "");
-            format!("{pod:?}\n{}", self.last_words(index))
-        };
-        self.wait(&name, is_there, shown)?;
+        let what = format!("the agent of {}", node.seat.name());
+        self.wait(&what, is_there, || self.last_words(index))?;
         Ok(found.unwrap_or_default())
     }
 
-    /// What the agents of our static Pods on a node have written.
+    /// What the agent in our static Pod on a node has written.
     pub fn agent_log(&self, index: usize) -> Result<String, BedError> {
         let logs = "cat /var/log/pods/kube-system_xvip-agent-*/*/*.log";
         self.nodes[index].peer.run(logs)
