@@ -242,8 +242,12 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     bed.write_static_pod(3, &[]).unwrap();
     bed.join(3, Role::ControlPlane).unwrap();
     bed.wait_node(3).unwrap();
+    // The node has its role last: until then it is a worker to the DaemonSet.
+    let leaves = || Ok(daemons(&bed) == ["node-2", "node-3"]);
+    let shown = || format!("{:?}", daemons(&bed));
+    bed.wait("the DaemonSet to leave node-4", leaves, shown)
+        .unwrap();
     bed.wait_agent(3, None).unwrap();
-    assert_eq!(daemons(&bed), ["node-2", "node-3"]);
     // Whoever thinks itself alone leaves its kernel answering.
     let log = || bed.agent_log(0).unwrap_or_default();
     let counts = |log: &str| {
