@@ -190,7 +190,10 @@ impl Kubeadm {
     pub fn wait_node(&self, index: usize) -> Result<(), BedError> {
         let name = self.nodes[index].seat.name();
         let is_ready = || {
-            let node = self.json(&["node", &name])?;
+            // Not registered yet.
+            let Ok(node) = self.json(&["node", &name]) else {
+                return Ok(false);
+            };
             let conditions = node["status"]["conditions"].as_array().cloned();
             let mut conditions = conditions.into_iter().flatten();
             Ok(conditions.any(|it| it["type"] == "Ready" && it["status"] == "True"))
