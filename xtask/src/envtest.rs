@@ -28,7 +28,7 @@ const PROGRESS: Duration = Duration::from_secs(15);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also what a cluster of real nodes takes: controllers, scheduler, kubelet, kube-proxy
+    /// Also what a cluster of real nodes takes: controllers, scheduler, kubelet, kube-proxy, kubeadm
     #[arg(long)]
     full: bool,
 }

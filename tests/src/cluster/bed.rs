@@ -1,13 +1,8 @@
 //! Control plane, nodes and client together.
 
 use std::{
-    env, fs,
     path::Path,
-    sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU32, Ordering},
-        mpsc,
-    },
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -17,15 +12,15 @@ use vip_agent::vip::Mac;
 
 use crate::{
     agent::until_within,
-    kubernetes::{Bridge, ControlPlane, Daemon, Seat, User, binary, lan, line},
+    kubernetes::{ControlPlane, Daemon, Seat, User, binary, lan, line},
     netns::{BedError, Peer, system},
 };
 
 use super::{
     NODES,
-    node::{ProxyMode, RealNode},
-    settings,
-    subtree::{Subtree, Undertaker},
+    machine::Machine,
+    node::{Credentials, ProxyMode, RealNode, beside_each_other, route_pods},
+    site::Site,
 };
 
 /// For what takes seconds on an idle machine.
@@ -38,55 +33,39 @@ pub struct Cluster {
     pub nodes: Vec<RealNode>,
     /// Where observers ask and pages are fetched: `lan0`.
     pub client: Peer,
-    /// Between nodes and client.
-    pub lan: Bridge,
+    /// How long it took until all nodes were Ready.
+    pub took: Duration,
     _controllers: [Daemon; 2],
     /// API server and etcd.
     pub control: ControlPlane,
-    /// How long it took until all nodes were Ready.
-    pub took: Duration,
-    _undertaker: Undertaker,
+    _site: Site,
 }
 
 impl Cluster {
     /// Starts it and waits until all nodes are Ready.
     pub fn start() -> Result<Self, BedError> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let began = Instant::now();
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("xvip-cluster-{}-{number}", std::process::id());
-        let directory = env::temp_dir().join(&name);
-        fs::create_dir(&directory).map_err(system("mkdir"))?;
         let control = ControlPlane::start_for_cluster()?;
-        let subtree = Subtree::new(&name)?;
-        let undertaker = Undertaker::of(&subtree, &[&directory, control.directory()])?;
-        let controllers = controllers(&control, &directory)?;
         let (lan, client) = lan()?;
+        let site = Site::new(lan, &[control.directory()])?;
+        let controllers = controllers(&control, &site.directory)?;
         let boot = |number| {
             let mode = match number {
                 2 => ProxyMode::Iptables,
                 _ => ProxyMode::Nftables,
             };
-            RealNode::boot(Seat(number), mode, &subtree, &directory, &lan, &control)
+            let machine = Machine::boot(Seat(number), &site)?;
+            control.plug(machine.seat, &machine.peer)?;
+            let credentials = Credentials::of(&control, machine.seat);
+            RealNode::of(machine, mode, &credentials)
         };
-        let nodes: Result<Vec<_>, _> = thread::scope(|scope| {
-            let booting: Vec<_> = (1..=NODES)
-                .map(|number| scope.spawn(move || boot(number)))
-                .collect();
-            let booted = booting.into_iter().map(|node| match node.join() {
-                Ok(node) => node,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            booted.collect()
-        });
         let mut cluster = Self {
-            nodes: nodes?,
+            nodes: beside_each_other(1..=NODES, boot)?,
             client,
-            lan,
+            took: Duration::ZERO,
             _controllers: controllers,
             control,
-            took: Duration::ZERO,
-            _undertaker: undertaker,
+            _site: site,
         };
         cluster.add_routes()?;
         let ready = cluster.wait_nodes();
@@ -126,15 +105,8 @@ impl Cluster {
                 node.seat.management()
             );
             self.control.host.run(&kubelet)?;
-            for other in self.nodes.iter().filter(|other| other.seat != node.seat) {
-                let [ipv4, ipv6] = settings::pod_networks(other.seat);
-                let (by4, by6) = (other.seat.ipv4(), other.seat.ipv6());
-                node.peer.run(&format!(
-                    "ip route add {ipv4} via {by4} && ip route add {ipv6} via {by6}"
-                ))?;
-            }
         }
-        Ok(())
+        route_pods(&self.nodes)
     }
 
     fn wait_nodes(&self) -> Result<(), BedError> {

@@ -24,8 +24,11 @@ mod bed;
 mod client;
 mod continuity;
 mod kube_vip;
+mod kubeadm;
+mod machine;
 mod node;
 mod settings;
+mod site;
 mod subtree;
 mod workload;
 
@@ -33,8 +36,9 @@ pub use bed::Cluster;
 pub use client::{Fetch, Fetching, NoPage};
 pub use continuity::without_a_failed_request;
 pub use kube_vip::{KUBE_VIP, KubeVip};
+pub use kubeadm::{Kubeadm, Role};
 pub use node::{ProxyMode, RealNode};
-pub use workload::{AGENT, IMAGE, page_service};
+pub use workload::{AGENT, IMAGE, page, page_service};
 
 /// Nodes of the cluster.
 pub const NODES: usize = 3;

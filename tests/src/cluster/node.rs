@@ -1,23 +1,18 @@
-//! A node: a machine of its own with containerd, kubelet and kube-proxy.
+//! A node: a machine with kubelet and kube-proxy.
 
 use std::{
-    env, fs,
-    os::fd::OwnedFd,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
 };
 
 use crate::{
-    agent::until_within,
-    kubernetes::{Bridge, ControlPlane, Daemon, Seat, User, binary, line, plug},
-    netns::{BedError, Peer, system},
+    kubernetes::{ControlPlane, Daemon, Seat, User, binary},
+    netns::{BedError, Peer},
 };
 
-use super::{settings, subtree::Subtree};
-
-/// containerd starts within a second on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{machine::Machine, settings};
 
 /// How kube-proxy forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,168 +43,80 @@ pub struct RealNode {
     pub kubelet: Daemon,
     /// Stopped and started by tests.
     pub proxy: Daemon,
-    _containerd: Daemon,
     /// Its namespaces.
     pub peer: Arc<Peer>,
-    _cable: OwnedFd,
+    machine: Machine,
 }
 
-/// What `cargo xtask cluster` prepares: a path below its folder.
-fn part(path: &str) -> Result<PathBuf, BedError> {
-    let parts = PathBuf::from(env::var_os("XVIP_CLUSTER").unwrap_or_default());
-    let part = parts.join(path);
-    match part.exists() {
-        true => Ok(part),
-        false => Err(BedError::Parts(part)),
+/// How a node's programs reach the API. They start once the files are there.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    /// Arguments of the kubelet.
+    pub(super) kubelet: Vec<String>,
+    /// What the kubelet starts after.
+    pub(super) kubelet_after: PathBuf,
+    /// Kubeconfig of kube-proxy.
+    pub(super) proxy: PathBuf,
+}
+
+impl Credentials {
+    /// From the beds' own control plane.
+    pub(super) fn of(control: &ControlPlane, seat: Seat) -> Self {
+        let kubelet = control.kubeconfig(User::Kubelet(seat.0));
+        Self {
+            kubelet: vec![format!("--kubeconfig={}", kubelet.display())],
+            kubelet_after: kubelet,
+            proxy: control.kubeconfig(User::Proxy),
+        }
     }
 }
 
-/// Mounts that are the node's own, and the cgroups that it lives in. What the kubelet and the
-/// runtime write lies in memory; the machine's `/var/lib` can be read as before.
-fn boot(seat: Seat, subtree: &Subtree, directory: &Path) -> String {
-    let (name, join, at) = (seat.name(), subtree.join(&seat.name()), directory.display());
-    format!(
-        r#"set -e
-hostname {name}
-{join}
-mkdir {at}/cgroup
-mount --rbind /sys/fs/cgroup {at}/cgroup
-mount -t sysfs sysfs /sys
-mount --move {at}/cgroup /sys/fs/cgroup
-mount -t bpf bpf /sys/fs/bpf
-# The kubelet writes settings of the whole machine: it gets files in their place.
-for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
-    kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000
-do
-    file={at}/$(echo "${{setting%=*}}" | tr / _)
-    echo "${{setting#*=}}" > "$file"
-    mount --bind "$file" "/proc/sys/${{setting%=*}}"
-done
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /var/log
-mkdir -p /run/var-lib/upper /run/var-lib/work /run/containerd /run/kubernetes/manifests
-mount -t overlay overlay \
-    -o lowerdir=/var/lib,upperdir=/run/var-lib/upper,workdir=/run/var-lib/work /var/lib
-for own in kubelet containerd
-do
-    mkdir -p /var/lib/$own
-    mount -t tmpfs tmpfs /var/lib/$own
-done
-# Pods ask for mounts that come later.
-mount --make-rshared /
-echo 1 > /proc/sys/net/ipv4/ip_forward
-echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-true"#
-    )
-}
-
 impl RealNode {
-    /// Switches it on: its kubelet registers it with the API.
-    pub(super) fn boot(
-        seat: Seat,
+    /// Makes a machine a node: its kubelet registers it with the API.
+    pub(super) fn of(
+        machine: Machine,
         proxy_mode: ProxyMode,
-        subtree: &Subtree,
-        directory: &Path,
-        lan: &Bridge,
-        control: &ControlPlane,
+        credentials: &Credentials,
     ) -> Result<Self, BedError> {
-        let name = seat.name();
-        let directory = directory.join(&name);
-        fs::create_dir_all(directory.join("cni")).map_err(system("mkdir"))?;
-        subtree.add_node(&name)?;
-        let peer = Arc::new(Peer::machine(&boot(seat, subtree, &directory))?);
-        let cable = plug(seat, &peer, lan, control)?;
-        let write = |name: &str, text: &str| {
-            let path = directory.join(name);
-            fs::write(&path, text).map_err(system("write"))?;
-            Ok::<_, BedError>(path.display().to_string())
+        let seat = machine.seat;
+        let config = machine.write("kubelet.yaml", &settings::kubelet(&machine.cgroup()))?;
+        let own = [
+            format!("--config={config}"),
+            format!("--hostname-override={}", seat.name()),
+            format!("--node-ip={},{}", seat.ipv4(), seat.ipv6()),
+            "--v=2".to_owned(),
+        ];
+        let arguments: Vec<&str> = own
+            .iter()
+            .chain(&credentials.kubelet)
+            .map(String::as_str)
+            .collect();
+        let start = |name: &str, arguments: &[&str], needs: &Path| {
+            machine.start(name, &binary(name)?, arguments, needs)
         };
-        write("cni/10-pods.conflist", &settings::pod_network(seat))?;
-        let start = |name: &str, program: &Path, arguments: &[&str]| {
-            let join = subtree.join(&seat.name());
-            let path = env::var("PATH").unwrap_or_default();
-            let path = format!("{}:{path}", part("bin")?.display());
-            let script = format!("{join} && export PATH={path} && exec \"$0\" \"$@\"");
-            let program = program.to_string_lossy();
-            let arguments = [&["-c", &script, &program], arguments].concat();
-            let log = directory.join(format!("{name}.log"));
-            Daemon::start(&peer, Path::new("sh"), line(&arguments), log)
-        };
-
-        let config = settings::containerd(&directory, &part("cni")?);
-        let config = write("containerd.toml", &config)?;
-        let containerd = start(
-            "containerd",
-            &part("bin/containerd")?,
-            &["--config", &config],
-        )?;
-        let ctr = part("bin/ctr")?;
-        let ctr = format!("{} --namespace k8s.io", ctr.display());
-        until_within(
-            PATIENCE,
-            "containerd",
-            || Ok(peer.run(&format!("{ctr} version")).is_ok()),
-            || containerd.last_words(),
-        )?;
-        for image in fs::read_dir(part("images")?).map_err(system("read images"))? {
-            let image = image.map_err(system("read images"))?.path();
-            if image
-                .extension()
-                .is_some_and(|extension| extension == "tar")
-            {
-                peer.run(&format!("{ctr} images import {}", image.display()))?;
-            }
-        }
-
-        let config = write("kubelet.yaml", &settings::kubelet(&subtree.root_of(&name)))?;
-        let kubeconfig = control.kubeconfig(User::Kubelet(seat.0));
-        let kubelet = start(
-            "kubelet",
-            &binary("kubelet")?,
-            &[
-                &format!("--config={config}"),
-                &format!("--kubeconfig={}", kubeconfig.display()),
-                &format!("--hostname-override={name}"),
-                &format!("--node-ip={},{}", seat.ipv4(), seat.ipv6()),
-                "--v=2",
-            ],
-        )?;
-        let config = settings::proxy(seat, proxy_mode, &control.kubeconfig(User::Proxy));
-        let config = format!("--config={}", write("proxy.yaml", &config)?);
-        let proxy = start("kube-proxy", &binary("kube-proxy")?, &[&config, "--v=2"])?;
+        let kubelet = start("kubelet", &arguments, &credentials.kubelet_after)?;
+        let config = settings::proxy(seat, proxy_mode, &credentials.proxy);
+        let config = format!("--config={}", machine.write("proxy.yaml", &config)?);
+        let proxy = start("kube-proxy", &[&config, "--v=2"], &credentials.proxy)?;
         Ok(Self {
             seat,
             proxy_mode,
             kubelet,
             proxy,
-            _containerd: containerd,
-            peer,
-            _cable: cable,
+            peer: Arc::clone(&machine.peer),
+            machine,
         })
     }
 
     /// Loads an image that few tests need; false when it could not be built here.
     pub fn load_image(&self, archive: &str) -> Result<bool, BedError> {
-        let Ok(archive) = part(archive) else {
-            return Ok(false);
-        };
-        let ctr = part("bin/ctr")?;
-        let import = format!(
-            "{} --namespace k8s.io images import {}",
-            ctr.display(),
-            archive.display()
-        );
-        self.peer.run(&import).map(|_| true)
+        self.machine.load_image(archive)
     }
 
     /// Gives an image another name in the node's store.
     pub fn tag_image(&self, image: &str, other: &str) -> Result<(), BedError> {
-        let ctr = part("bin/ctr")?;
-        let tag = format!(
-            "{} --namespace k8s.io images tag --force {image} {other}",
-            ctr.display()
-        );
-        self.peer.run(&tag).map(drop)
+        self.machine
+            .ctr(&format!("images tag --force {image} {other}"))
     }
 
     /// `/proc/PID/status` of the agent's process.
@@ -229,4 +136,36 @@ impl RealNode {
             name = self.seat.name()
         )
     }
+}
+
+/// Nodes know each other's pods.
+pub(super) fn route_pods(nodes: &[RealNode]) -> Result<(), BedError> {
+    for node in nodes {
+        for other in nodes.iter().filter(|other| other.seat != node.seat) {
+            let [ipv4, ipv6] = settings::pod_networks(other.seat);
+            let (by4, by6) = (other.seat.ipv4(), other.seat.ipv6());
+            node.peer.run(&format!(
+                "ip route add {ipv4} via {by4} && ip route add {ipv6} via {by6}"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes several at once.
+pub(super) fn beside_each_other(
+    numbers: RangeInclusive<usize>,
+    make: impl Fn(usize) -> Result<RealNode, BedError> + Sync,
+) -> Result<Vec<RealNode>, BedError> {
+    let make = &make;
+    thread::scope(|scope| {
+        let making: Vec<_> = numbers
+            .map(|number| scope.spawn(move || make(number)))
+            .collect();
+        let made = making.into_iter().map(|node| match node.join() {
+            Ok(node) => node,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        made.collect()
+    })
 }

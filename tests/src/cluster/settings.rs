@@ -2,12 +2,31 @@
 
 use std::path::Path;
 
-use crate::kubernetes::Seat;
+use serde_json::{Value, json};
+
+use crate::{
+    agent::{VIP4, VIP6},
+    kubernetes::Seat,
+};
 
 use super::node::ProxyMode;
 
 /// Image of the containers that hold the pods' namespaces, and of the bed's own pods.
 pub(super) const POD_IMAGE: &str = "registry.test/pod:1";
+/// Where the kubelet and kubeadm find containerd.
+pub(super) const RUNTIME: &str = "unix:///run/containerd/containerd.sock";
+/// Static Pods that kubeadm makes.
+pub(super) const CONTROL_PLANE: [&str; 4] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+];
+/// What `kubeadm init` gives to those who join.
+pub(super) const TOKEN: &str = "abcdef.0123456789abcdef";
+/// By which it locks the keys of the control plane away in a Secret.
+pub(super) const CERTIFICATE_KEY: &str =
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 /// Pods of all nodes, both families.
 const PODS: &str = "10.244.0.0/16,fd44::/48";
 
@@ -68,8 +87,8 @@ pub(super) fn kubelet(cgroup: &str) -> String {
          failSwapOn: false\n\
          authentication: {{anonymous: {{enabled: true}}, webhook: {{enabled: false}}}}\n\
          authorization: {{mode: AlwaysAllow}}\n\
-         containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n\
-         staticPodPath: /run/kubernetes/manifests\n\
+         containerRuntimeEndpoint: {RUNTIME}\n\
+         staticPodPath: /etc/kubernetes/manifests\n\
          volumePluginDir: /run/kubernetes/volume-plugins\n\
          resolvConf: \"\"\n\
          clusterDNS: [10.96.0.10]\n\
@@ -96,4 +115,53 @@ pub(super) fn proxy(seat: Seat, mode: ProxyMode, kubeconfig: &Path) -> String {
         seat.name(),
         kubeconfig.display()
     )
+}
+
+/// Configuration of `kubeadm init`: in all but the two VIPs what a user would write, and no add-ons.
+pub(super) fn init(seat: Seat, version: &str, patches: &Path) -> String {
+    let init = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "bootstrapTokens": [{"token": TOKEN}],
+        "certificateKey": CERTIFICATE_KEY,
+        "localAPIEndpoint": {"advertiseAddress": seat.ipv4()},
+        "nodeRegistration": {"name": seat.name(), "criSocket": RUNTIME},
+        "patches": {"directory": patches},
+        // They are for a machine, and for images from afar.
+        "skipPhases": ["preflight", "addon", "show-join-command"],
+    });
+    let cluster = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "kubernetesVersion": version,
+        "controlPlaneEndpoint": format!("{VIP4}:6443"),
+        "networking": {"serviceSubnet": "10.96.0.0/16,fd00:96::/112"},
+        "apiServer": {
+            "certSANs": [VIP6],
+            // Of both families.
+            "extraArgs": [{"name": "bind-address", "value": "::"}],
+        },
+        // What is stored need not outlive the machine.
+        "etcd": {"local": {
+            "dataDir": "/var/lib/etcd",
+            "extraArgs": [{"name": "unsafe-no-fsync", "value": "true"}],
+        }},
+    });
+    format!("{init}\n---\n{cluster}\n")
+}
+
+/// Changes a static Pod of kubeadm's: the program comes from a folder of the machine.
+pub(super) fn static_pod(name: &str, programs: &Path) -> Value {
+    json!({"spec": {
+        "containers": [{
+            "name": name,
+            "image": POD_IMAGE,
+            "volumeMounts": [{
+                "name": "programs", "mountPath": "/usr/local/bin", "readOnly": true,
+            }],
+        }],
+        "volumes": [{
+            "name": "programs", "hostPath": {"path": programs, "type": "Directory"},
+        }],
+    }})
 }

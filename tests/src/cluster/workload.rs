@@ -26,11 +26,11 @@ impl Cluster {
     /// and a user's environment (`name=value`), and waits until all are available.
     pub fn install(&self, config: &str, environment: &[(&str, &str)]) -> Result<(), BedError> {
         for kind in ["crds", "rbac"] {
-            self.control.apply(&manifest(kind)?)?;
+            self.control.apply(&manifest(&[kind])?)?;
         }
         // kubectl alone reads the YAML, so that we write what a user would.
         let read = ["create", "--dry-run=client", "-o", "json", "-f", "-"];
-        let printed = self.control.kubectl(&read, &manifest("daemonset")?)?;
+        let printed = self.control.kubectl(&read, &manifest(&["daemonset"])?)?;
         let objects = serde_json::Deserializer::from_str(&printed).into_iter();
         let objects: Result<Vec<Value>, _> = objects.collect();
         let mut objects = objects.map_err(|error| system("kubectl")(error.into()))?;
@@ -114,46 +114,7 @@ impl Cluster {
 
     /// Serves a page from a pod on each node. It tells the node's name.
     pub fn serve_page(&self) -> Result<(), BedError> {
-        // The first process of a container ignores SIGTERM unless it handles it: the server goes
-        // on serving for as long as proxies may still send connections, as a good one does.
-        let serve =
-            "mkdir -p /www && echo $NODE > /www/index.html && exec httpd -f -p 8080 -h /www";
-        let labels = json!({"app": PAGE});
-        let deployment = json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": PAGE},
-            "spec": {
-                "replicas": NODES,
-                "selector": {"matchLabels": labels},
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": {
-                        "terminationGracePeriodSeconds": 3,
-                        "affinity": {"podAntiAffinity": {
-                            "requiredDuringSchedulingIgnoredDuringExecution": [{
-                                "labelSelector": {"matchLabels": labels},
-                                "topologyKey": "kubernetes.io/hostname",
-                            }],
-                        }},
-                        "containers": [{
-                            "name": PAGE,
-                            "image": POD_IMAGE,
-                            "command": ["/bin/sh", "-c", serve],
-                            "env": [{
-                                "name": "NODE",
-                                "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
-                            }],
-                            "readinessProbe": {
-                                "httpGet": {"path": "/", "port": 8080},
-                                "periodSeconds": 1,
-                            },
-                        }],
-                    },
-                },
-            },
-        });
-        self.control.apply(&deployment.to_string())?;
+        self.control.apply(&page(NODES).to_string())?;
         self.wait_page()
     }
 
@@ -238,4 +199,46 @@ pub fn page_service(name: &str, families: &[&str], vips: &[&str]) -> Service {
         spec.selector = Some([("app".to_owned(), PAGE.to_owned())].into());
     }
     service
+}
+
+/// Pods on so many nodes that serve a page. It tells the node's name.
+pub fn page(nodes: usize) -> Value {
+    // The first process of a container ignores SIGTERM unless it handles it: the server goes
+    // on serving for as long as proxies may still send connections, as a good one does.
+    let serve = "mkdir -p /www && echo $NODE > /www/index.html && exec httpd -f -p 8080 -h /www";
+    let labels = json!({"app": PAGE});
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": PAGE},
+        "spec": {
+            "replicas": nodes,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "terminationGracePeriodSeconds": 3,
+                    "affinity": {"podAntiAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [{
+                            "labelSelector": {"matchLabels": labels},
+                            "topologyKey": "kubernetes.io/hostname",
+                        }],
+                    }},
+                    "containers": [{
+                        "name": PAGE,
+                        "image": POD_IMAGE,
+                        "command": ["/bin/sh", "-c", serve],
+                        "env": [{
+                            "name": "NODE",
+                            "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}},
+                        }],
+                        "readinessProbe": {
+                            "httpGet": {"path": "/", "port": 8080},
+                            "periodSeconds": 1,
+                        },
+                    }],
+                },
+            },
+        },
+    })
 }

@@ -58,7 +58,7 @@ impl Bed {
     /// Installs what the product ships for a cluster: the agent's own manifests, unchanged.
     pub fn install(&self) -> Result<(), BedError> {
         for kind in ["crds", "rbac"] {
-            self.control.apply(&manifest(kind)?)?;
+            self.control.apply(&manifest(&[kind])?)?;
         }
         let established = [
             "wait",
@@ -167,7 +167,8 @@ impl Bed {
         let node = &mut self.nodes[index];
         node.boot += 1;
         let peer = Arc::new(Peer::with_bpffs()?);
-        let cable = plug(node.seat(), &peer, &self.lan, &self.control)?;
+        let cable = plug(node.seat(), &peer, &self.lan)?;
+        self.control.plug(node.seat(), &peer)?;
         node.inside = Some(Inside {
             peer,
             _cable: cable,
@@ -195,22 +196,12 @@ pub(crate) fn lan() -> Result<(Bridge, Peer), BedError> {
     Ok((lan, client))
 }
 
-/// Connects a node with the LAN, its gateway, and the API. What is returned is kept for as long as
-/// the cable is.
-pub(crate) fn plug(
-    seat: Seat,
-    peer: &Peer,
-    lan: &Bridge,
-    control: &ControlPlane,
-) -> Result<OwnedFd, BedError> {
+/// Connects a node with the LAN and its gateway. What is returned is kept for as long as the cable
+/// is.
+pub(crate) fn plug(seat: Seat, peer: &Peer, lan: &Bridge) -> Result<OwnedFd, BedError> {
     let addresses = [format!("{}/24", seat.ipv4()), format!("{}/64", seat.ipv6())];
     let addresses = [&*addresses[0], &*addresses[1]];
     let cable = lan.plug(&seat.port(), peer, ("eth0", seat.mac()), &addresses)?;
-    let management = format!("{}/24", seat.management());
-    let mac = Mac([2, 0, 0, 0, 2, seat.0 as u8]);
-    control
-        .management
-        .plug(&seat.port(), peer, ("mgmt0", mac), &[&management])?;
     for gateway in GATEWAY {
         let gateway = gateway.split('/').next().unwrap_or_default();
         peer.run(&format!("ip route add default via {gateway} dev eth0"))?;
@@ -218,16 +209,16 @@ pub(crate) fn plug(
     Ok(cable)
 }
 
-/// What `vip-agent manifest KIND` prints.
-pub(crate) fn manifest(kind: &str) -> Result<String, BedError> {
+/// What `vip-agent manifest` prints with these arguments.
+pub(crate) fn manifest(arguments: &[&str]) -> Result<String, BedError> {
     let mut command = Command::new(agent::binary());
-    command.args(["manifest", kind]);
+    command.arg("manifest").args(arguments);
     let output = command.output().map_err(crate::netns::system("spawn"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(BedError::Command {
-        command: format!("vip-agent manifest {kind}"),
+        command: format!("vip-agent manifest {}", arguments.join(" ")),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }

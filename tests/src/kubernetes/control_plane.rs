@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
@@ -17,8 +16,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::runtime;
+use vip_agent::vip::Mac;
 
-use super::{Bridge, Call, Daemon, NAMESPACE, Node, Seat, audit};
+use super::{Bridge, Call, Daemon, NAMESPACE, Node, Seat, audit, kubectl};
 use crate::{
     agent::until,
     netns::{BedError, Peer, api, system},
@@ -299,6 +299,16 @@ impl ControlPlane {
         )
     }
 
+    /// Connects a node with it.
+    pub(crate) fn plug(&self, seat: Seat, peer: &Peer) -> Result<(), BedError> {
+        let address = format!("{}/24", seat.management());
+        let mac = Mac([2, 0, 0, 0, 2, seat.0 as u8]);
+        // Nobody answers in XDP there: its cable's program may go.
+        self.management
+            .plug(&seat.port(), peer, ("mgmt0", mac), &[&address])
+            .map(drop)
+    }
+
     /// Where it keeps what it has: keys, logs, what is stored.
     pub fn directory(&self) -> &Path {
         &self.files.0
@@ -353,31 +363,8 @@ impl ControlPlane {
         arguments: &[&str],
         input: &str,
     ) -> Result<String, BedError> {
-        let mut command = self.host.command(&binary("kubectl")?.to_string_lossy());
-        command
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig(user))
-            .args(arguments);
-        // Its cache of what the server knows: none that outlives the server.
-        command.env("KUBECACHEDIR", self.files.path("kubectl"));
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(system("spawn kubectl"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin
-                .write_all(input.as_bytes())
-                .map_err(system("kubectl"))?;
-        }
-        let output = child.wait_with_output().map_err(system("kubectl"))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        Err(BedError::Command {
-            command: format!("kubectl {}", arguments.join(" ")),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        let (kubeconfig, cache) = (self.kubeconfig(user), self.files.path("kubectl"));
+        kubectl(&self.host, &kubeconfig, &cache, arguments, input)
     }
 
     /// Applies manifests.

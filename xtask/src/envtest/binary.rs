@@ -8,7 +8,7 @@ pub(super) struct Binary {
     pub(super) name: &'static str,
     /// Package that exports its command.
     package: &'static str,
-    /// What `main` does, with `os` at hand.
+    /// What `main` does.
     main: &'static str,
     /// Further imports of `main`.
     imports: &'static [&'static str],
@@ -24,7 +24,7 @@ const SERVER: [&str; 3] = [
 ];
 
 /// In the order in which they are built: what the light set needs comes first.
-pub(super) const ALL: [Binary; 7] = [
+pub(super) const ALL: [Binary; 8] = [
     Binary {
         name: "etcd",
         package: "go.etcd.io/etcd/server/v3/etcdmain",
@@ -74,6 +74,13 @@ pub(super) const ALL: [Binary; 7] = [
         imports: &SERVER,
         set: Set::Full,
     },
+    Binary {
+        name: "kubeadm",
+        package: "k8s.io/kubernetes/cmd/kubeadm/app",
+        main: "errors.HandleError(app.Run())",
+        imports: &["k8s.io/kubernetes/cmd/kubeadm/app/util/errors"],
+        set: Set::Full,
+    },
 ];
 
 impl Binary {
@@ -83,7 +90,8 @@ impl Binary {
 
     /// Its `main.go`.
     pub(super) fn source(&self) -> String {
-        let imports = self.imports.iter().chain([&"os", &self.package]);
+        let os = self.main.contains("os.").then_some(&"os");
+        let imports = self.imports.iter().chain(os).chain([&self.package]);
         let imports: String = imports
             .map(|import| match import.strip_prefix("_ ") {
                 Some(import) => format!("import _ \"{import}\"\n"),

@@ -16,10 +16,12 @@ pub(super) fn go(directory: &Path) -> Command {
     go
 }
 
-/// Writes the module and has Go complete its requirements; nothing when that is done already.
+/// Writes the module and has Go complete its requirements; nothing when that is done already for
+/// all the binaries.
 pub(super) fn ensure(module: &Path) -> Result<(), Error> {
     let stamp = module.join("tidy");
-    if stamp.is_file() {
+    let sources: String = binary::ALL.iter().map(binary::Binary::source).collect();
+    if fs::read_to_string(&stamp).is_ok_and(|tidied| tidied == sources) {
         return Ok(());
     }
     if !command::succeeds(Command::new("go").arg("version")) {
@@ -39,7 +41,7 @@ pub(super) fn ensure(module: &Path) -> Result<(), Error> {
     let own = fs::read_to_string(own).map_err(Error::file(own))?;
     write(&module.join("go.mod"), &requirements(&own))?;
     command::run(go(module).args(["mod", "tidy"]))?;
-    write(&stamp, "")
+    write(&stamp, &sources)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {
