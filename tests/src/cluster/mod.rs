@@ -23,6 +23,7 @@
 mod bed;
 mod client;
 mod continuity;
+mod ipvs;
 mod node;
 mod settings;
 mod subtree;

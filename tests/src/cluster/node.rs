@@ -103,6 +103,11 @@ true"#
     )
 }
 
+/// Of both families, as `--node-ip` takes them.
+fn own_addresses(seat: Seat) -> String {
+    format!("{},{}", seat.ipv4(), seat.ipv6())
+}
+
 impl RealNode {
     /// Switches it on: its kubelet registers it with the API.
     pub(super) fn boot(
@@ -170,7 +175,7 @@ impl RealNode {
                 &format!("--config={config}"),
                 &format!("--kubeconfig={}", kubeconfig.display()),
                 &format!("--hostname-override={name}"),
-                &format!("--node-ip={},{}", seat.ipv4(), seat.ipv6()),
+                &format!("--node-ip={}", own_addresses(seat)),
                 "--v=2",
             ],
         )?;
@@ -186,6 +191,18 @@ impl RealNode {
             peer,
             _cable: cable,
         })
+    }
+
+    /// Starts the kubelet anew, with another `--node-ip`. None is that of the bed: the node's own
+    /// addresses.
+    pub fn restart_kubelet(&mut self, node_ip: Option<&str>) -> Result<(), BedError> {
+        const FLAG: &str = "--node-ip=";
+        let own = own_addresses(self.seat);
+        self.kubelet.kill()?;
+        let arguments = self.kubelet.arguments();
+        arguments.retain(|argument| !argument.starts_with(FLAG));
+        arguments.push(format!("{FLAG}{}", node_ip.unwrap_or(&own)));
+        self.kubelet.run()
     }
 
     /// Gives an image another name in the node's store.

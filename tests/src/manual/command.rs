@@ -14,10 +14,37 @@ pub struct Command {
 }
 
 impl Command {
-    /// What tables of tests call it: its first line, without what continues it and without comment.
-    pub fn name(&self) -> &str {
-        let first = self.text.lines().next().unwrap_or_default();
-        let first = first.split("  #").next().unwrap_or_default();
-        first.trim_end_matches(['\\', ' '])
+    /// What tables of tests call it: one line, without comment, and without a document that follows.
+    pub fn name(&self) -> String {
+        let mut lines = self.text.lines();
+        let mut name = lines.next().unwrap_or_default().to_owned();
+        while let Some(start) = name.strip_suffix('\\') {
+            let next = lines.next().unwrap_or_default().trim();
+            name = format!("{} {next}", start.trim_end());
+        }
+        let name = name.split("  #").next().unwrap_or_default();
+        name.trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_name_is_one_line_without_comment_and_document() {
+        for (text, name) in [
+            ("a b    # why", "a b"),
+            ("a \\\n    --b \\\n    c", "a --b c"),
+            ("a -f - <<END\nb\nEND", "a -f - <<END"),
+        ] {
+            let command = Command {
+                section: String::new(),
+                line: 1,
+                text: text.to_owned(),
+                shown: Vec::new(),
+            };
+            assert_eq!(command.name(), name);
+        }
     }
 }

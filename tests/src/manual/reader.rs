@@ -15,7 +15,11 @@ use nix::{
 
 use crate::{packages::repository, process};
 
-use super::{Command, Page, Place, Places, Rule, Tools, rule::How, shape::fits};
+use super::{
+    Command, Page, Places, Rule,
+    rule::{How, rule},
+    shape::fits,
+};
 
 /// For what takes seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,87 +76,75 @@ impl Reader {
         without: &[&str],
     ) {
         let commands = section_of(path, section);
-        for name in without {
-            let is_there = commands.iter().any(|command| command.name() == *name);
-            assert!(is_there, "{path}, {section}: no command {name:?}");
-        }
+        are_there(path, section, &commands, without);
         for command in commands {
-            if !without.contains(&command.name()) {
+            if !without.contains(&&*command.name()) {
                 self.run(places, path, &command);
             }
         }
     }
 
-    /// Runs these commands of a section, in the order of the page.
+    /// Runs these commands of a section alone, in the order of the page.
     ///
     /// # Panics
     /// As above.
     pub fn follow_only(&mut self, places: &impl Places, path: &str, section: &str, only: &[&str]) {
         let commands = section_of(path, section);
-        let names = commands.iter().map(Command::name);
-        let others: Vec<_> = names
-            .filter(|name| !only.contains(name))
-            .map(str::to_owned)
-            .collect();
-        let others: Vec<_> = others.iter().map(String::as_str).collect();
-        self.follow_without(places, path, section, &others);
-        for name in only {
-            let is_there = commands.iter().any(|command| command.name() == *name);
-            assert!(is_there, "{path}, {section}: no command {name:?}");
+        are_there(path, section, &commands, only);
+        for command in commands {
+            if only.contains(&&*command.name()) {
+                self.run(places, path, &command);
+            }
         }
     }
 
     fn run(&mut self, places: &impl Places, path: &str, command: &Command) {
-        let place = format!("{path}:{}", command.line);
-        let rule = self
-            .rules
-            .iter()
-            .find(|rule| path.ends_with(rule.page) && rule.command == command.name());
-        let (at, how, prints) = rule.map_or((Place::Anywhere, How::Run, Vec::new()), |rule| {
-            (rule.place, rule.how, rule.prints.clone())
-        });
-        self.done
-            .insert((path.to_owned(), command.name().to_owned()));
-        let script = self.spelt_out(&command.text);
-        let prints: Vec<_> = prints.iter().map(|text| self.spelt_out(text)).collect();
-        if let How::NotHere(_) = how {
+        let (at, name) = (format!("{path}:{}", command.line), command.name());
+        self.done.insert((path.to_owned(), name.clone()));
+        let known = self.rules.iter().find(|rule| rule.is_of(path, &name));
+        let rule = known.cloned().unwrap_or_else(|| rule("", ""));
+        if let How::NotHere(_) = rule.how {
             return;
         }
-        let began = Instant::now();
         let here = fs::canonicalize(repository("")).unwrap();
-        let mut shell = places.shell(at);
-        if how == How::Beside {
+        let script = self.spelt_out(&command.text);
+        let prints: Vec<_> = rule
+            .prints
+            .iter()
+            .map(|text| self.spelt_out(text))
+            .collect();
+        let says: Vec<_> = rule.says.iter().map(|text| self.spelt_out(text)).collect();
+        let mut shell = places.shell(rule.place);
+        shell.stdin(Stdio::null());
+        if rule.how == How::Beside {
             let script = format!("cd {} && exec {script}", here.display());
-            shell
-                .args(["-c", &script])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null());
+            shell.args(["-c", &script]).stdout(Stdio::null());
             self.beside.push(process::spawn(shell).unwrap());
-            println!("{place}: {} goes on", command.name());
+            println!("{at}: {name} goes on");
             return;
         }
         let script = format!("cd {} && {script}", here.display());
-        shell.args(["-c", &script]).stdin(Stdio::null());
+        shell.args(["-c", &script]);
         let looks_only = !prints.is_empty() || !command.shown.is_empty();
+        let began = Instant::now();
         loop {
             let output = shell.output().unwrap();
             let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-            let is_right = output.status.success()
-                && prints.iter().all(|text| printed.contains(text))
-                && fits(&command.shown, &printed);
-            if is_right {
+            let has_all = |texts: &[String]| texts.iter().all(|text| printed.contains(text));
+            let is_right = output.status.success() && has_all(&prints) && has_all(&says);
+            if is_right && fits(&command.shown, &printed) {
                 break;
             }
             assert!(
                 looks_only && began.elapsed() < PATIENCE,
-                "{place}: `{script}` at {at:?} ended with {}\n{printed}{}\nexpected: {prints:?}, {:#?}",
+                "{at}: `{script}` ended with {}\n{printed}{}\nexpected: {prints:?} {says:?} {:#?}",
                 output.status,
                 String::from_utf8_lossy(&output.stderr),
                 command.shown,
             );
             sleep(PAUSE);
         }
-        println!("{place}: {} ({:.1?})", command.name(), began.elapsed());
+        println!("{at}: {name} ({:.1?})", began.elapsed());
     }
 
     fn spelt_out(&mut self, text: &str) -> String {
@@ -185,39 +177,42 @@ impl Reader {
     /// When not.
     pub fn finish(self, paths: &[&str]) {
         let mut complaints = Vec::new();
-        for path in paths {
-            for command in Page::read(path).commands {
-                let name = command.name();
-                let is_excused = self.rules.iter().any(|rule| {
-                    let cannot = matches!(rule.how, How::NotHere(_));
-                    cannot && path.ends_with(rule.page) && rule.command == name
-                });
-                let key = ((*path).to_owned(), name.to_owned());
-                if !self.done.contains(&key) && !is_excused {
-                    complaints.push(format!("{path}:{}: not run: {name}", command.line));
+        let pages: Vec<_> = paths.iter().map(|path| Page::read(path)).collect();
+        for page in &pages {
+            for command in &page.commands {
+                let (path, name) = (&page.path, command.name());
+                let cannot = self
+                    .rules
+                    .iter()
+                    .any(|rule| matches!(rule.how, How::NotHere(_)) && rule.is_of(path, &name));
+                if !cannot && !self.done.contains(&(path.clone(), name.clone())) {
+                    complaints.push(format!("{path}:{}: it was not run: {name}", command.line));
                 }
             }
         }
-        let all: Vec<_> = paths.iter().map(|path| (path, Page::read(path))).collect();
+        let named: Vec<_> = pages
+            .iter()
+            .flat_map(|page| page.commands.iter().map(|it| (&page.path, it.name())))
+            .collect();
         for rule in &self.rules {
-            let is_there = all.iter().any(|(path, page)| {
-                path.ends_with(rule.page)
-                    && page
-                        .commands
-                        .iter()
-                        .any(|command| command.name() == rule.command)
-            });
-            if !is_there {
+            if !named.iter().any(|(path, name)| rule.is_of(path, name)) {
                 let (page, command) = (rule.page, rule.command);
-                complaints.push(format!("{page}: a rule of what is not there: {command}"));
+                complaints.push(format!("{page}: a rule for what is not there: {command}"));
             }
         }
         for (index, (written, _)) in self.names.iter().enumerate() {
             if !self.spelt.contains(&index) {
-                complaints.push(format!("nothing says {written:?}"));
+                complaints.push(format!("a name for what no page says: {written}"));
             }
         }
         assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+}
+
+fn are_there(path: &str, section: &str, commands: &[Command], names: &[&str]) {
+    for name in names {
+        let is_there = commands.iter().any(|command| command.name() == *name);
+        assert!(is_there, "{path}, {section}: no command {name:?}");
     }
 }
 

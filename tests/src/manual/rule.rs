@@ -9,6 +9,7 @@ pub struct Rule {
     pub(super) command: &'static str,
     pub(super) place: Place,
     pub(super) prints: Vec<String>,
+    pub(super) says: Vec<String>,
     pub(super) how: How,
 }
 
@@ -31,11 +32,16 @@ pub fn rule(page: &'static str, command: &'static str) -> Rule {
         command,
         place: Place::Anywhere,
         prints: Vec::new(),
+        says: Vec::new(),
         how: How::Run,
     }
 }
 
 impl Rule {
+    pub(super) fn is_of(&self, path: &str, command: &str) -> bool {
+        path.ends_with(self.page) && self.command == command
+    }
+
     /// Where it is run.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
@@ -47,6 +53,13 @@ impl Rule {
     #[must_use]
     pub fn prints(mut self, text: &str) -> Self {
         self.prints.push(text.to_owned());
+        self
+    }
+
+    /// What it is to print the first time, for one that does something.
+    #[must_use]
+    pub fn says(mut self, text: &str) -> Self {
+        self.says.push(text.to_owned());
         self
     }
 
