@@ -14,6 +14,8 @@
 //!
 //!     interfaces: [eth0]          a block that begins with a key or a comment: a file
 //!
+//! An empty line ends a block.
+//!
 //! `kubectl get vips` in the text is a command, too: see `PROGRAMS`.
 //! ```
 

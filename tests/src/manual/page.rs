@@ -117,8 +117,7 @@ impl Page {
 
     fn add_block(&mut self, section: &str, at: usize, lines: &[&str]) {
         let indentation = |line: &&str| line.len() - line.trim_start().len();
-        let written = lines.iter().filter(|line| !line.trim().is_empty());
-        let least = written.map(indentation).min().unwrap_or_default();
+        let least = lines.iter().map(indentation).min().unwrap_or_default();
         let lines: Vec<_> = lines
             .iter()
             .map(|line| line.get(least..).unwrap_or_default())
@@ -157,20 +156,11 @@ impl Page {
     }
 }
 
-/// The line behind a block, whose own empty lines belong to it.
+/// The line behind a block: an empty one ends it, since a file may stand between commands.
 fn end_of_block(lines: &[&str], from: usize) -> usize {
-    let is_code = |line: &str| line.starts_with(&" ".repeat(INDENTATION));
-    let mut end = from + 1;
-    let mut ahead = end;
-    while let Some(line) = lines.get(ahead) {
-        ahead += 1;
-        match line.trim().is_empty() {
-            true => {}
-            false if is_code(line) => end = ahead,
-            false => break,
-        }
-    }
-    end
+    let indentation = " ".repeat(INDENTATION);
+    let is_code = |line: &&&str| line.starts_with(&indentation) && !line.trim().is_empty();
+    from + lines[from..].iter().take_while(is_code).count()
 }
 
 #[cfg(test)]
@@ -192,10 +182,13 @@ status` of a node.
 
    then
 
+    ip rule
+
     # /etc/a.yaml
     a: b
-
     c: d
+
+    ip -6 rule
 
 | `helm ls` | `ls` |
 ";
@@ -212,9 +205,11 @@ status` of a node.
             ("A page", 3, "vip-agent status"),
             ("How", 10, "ip link"),
             ("How", 11, "ip address"),
-            ("How", 20, "helm ls"),
+            ("How", 15, "ip rule"),
+            ("How", 21, "ip -6 rule"),
+            ("How", 23, "helm ls"),
         ];
         assert_eq!(told, expected);
-        assert_eq!(page.files, ["# /etc/a.yaml\na: b\n\nc: d"]);
+        assert_eq!(page.files, ["# /etc/a.yaml\na: b\nc: d"]);
     }
 }
