@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, fs, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 use tests::{
+    agent::subcommand,
     cluster::{Cluster, IMAGE},
     kubernetes::NAMESPACE,
     lan::Lan,
@@ -50,7 +51,10 @@ const ON_A_CLUSTER: [&str; 10] = [
 const ELSEWHERE: [(&str, &str); 8] = [
     ("docs/bpftool.md", "tests/tests/seeing.rs runs it"),
     ("docs/comparison.md", "it names runs of this repository"),
-    ("docs/configuration.md", "it names commands, and shows none"),
+    (
+        "docs/configuration.md",
+        "it names commands; its file is checked below",
+    ),
     ("docs/maps.md", "it names a command of docs/bpftool.md"),
     ("docs/move-from-kube-vip.md", "it takes a kube-vip"),
     ("docs/move-from-metallb.md", "it takes a MetalLB"),
@@ -443,6 +447,21 @@ fn the_first_page_does_what_it_says_on_a_plain_host() {
     reader.finish(&[README]);
 }
 
+#[test]
+#[ignore = "needs root"]
+fn the_file_of_the_page_about_configuration_is_taken() {
+    let (tools, lan) = (Tools::gather().unwrap(), Lan::new().unwrap());
+    let files = Page::read("docs/configuration.md").files;
+    assert!(!files.is_empty());
+    for file in files {
+        let text = format!("interfaces: [eth0]\n{file}\n");
+        tools.write("xvip.yaml", &text).unwrap();
+        let path = tools.folder().join("xvip.yaml").display().to_string();
+        let checked = subcommand(&lan.node, &["check", "--config", &path]).unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+    }
+}
+
 /// What pages write, and what that is here.
 fn names(tools: &Tools) -> Vec<(&'static str, String)> {
     let folder = tools.folder().display().to_string();
@@ -614,7 +633,7 @@ fn rules() -> Vec<Rule> {
         rule(IPVS, "vip-agent explain 192.0.2.100")
             .at(OtherNode)
             .prints("on kube-ipvs0 by another")
-            .prints("fenced"),
+            .prints("silent"),
         rule(IPVS, "arping -c 3 -I eth0 192.0.2.100")
             .at(Client)
             .prints("MAC-OF-THE-HOLDER"),
