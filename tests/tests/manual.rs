@@ -6,7 +6,12 @@
     reason = "clippy sees only functions with #[test] as tests"
 )]
 
-use std::{collections::BTreeSet, fs, thread::sleep, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tests::{
@@ -141,6 +146,35 @@ impl Story<'_> {
     }
 }
 
+impl Story<'_> {
+    /// Waits until these are the addresses of a Node.
+    fn reports(&self, node: &str, expected: &[String]) {
+        let addresses = || {
+            let object = self.cluster.json(&["node", node])?;
+            let all = object["status"]["addresses"].as_array().cloned();
+            let all = all.unwrap_or_default().into_iter();
+            let internal = all.filter(|address| address["type"] == "InternalIP");
+            Ok(internal.map(|it| it["address"].clone()).collect::<Vec<_>>())
+        };
+        let what = format!("{node} to report {expected:?}");
+        let is_so = || Ok(addresses()? == expected);
+        let shown = || format!("{:?}", addresses());
+        self.cluster.wait(&what, is_so, shown).unwrap();
+    }
+
+    /// Waits until a Service says that something about its address is wrong.
+    fn is_warned(&self, service: &str) {
+        let is_so = || {
+            let service = self.cluster.json(&["service", service])?;
+            let conditions = service["status"]["conditions"].as_array().cloned();
+            let mut conditions = conditions.unwrap_or_default().into_iter();
+            Ok(conditions.any(|it| it["type"] == "xvip.io/Warning" && it["status"] == "True"))
+        };
+        let shown = || self.kubectl(&["describe", "service", service]);
+        self.cluster.wait("the warning", is_so, shown).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn the_pages_about_clusters_do_what_they_say() {
@@ -157,17 +191,22 @@ fn the_pages_about_clusters_do_what_they_say() {
         reader,
         node: 0,
     };
-    install(&mut story);
-    first_service(&mut story);
-    find(&mut story);
-    troubleshoot(&mut story);
-    ipvs(&mut story);
-    node_ip(&mut story);
-    drain(&mut story);
-    upgrade(&mut story);
-    control_plane(&mut story);
-    story.follow(FIRST, "Away");
-    take_away(&mut story);
+    for chapter in [
+        install,
+        first_service,
+        find,
+        troubleshoot,
+        ipvs,
+        node_ip,
+        drain,
+        upgrade,
+        control_plane,
+        take_away,
+    ] {
+        let began = Instant::now();
+        chapter(&mut story);
+        println!("chapter: {:.1?}", began.elapsed());
+    }
     story.reader.finish(&ON_A_CLUSTER);
 }
 
@@ -290,36 +329,34 @@ fn node_ip(story: &mut Story<'_>) {
     story.reader.name("OWN-IPV4", &own[0]);
     story.reader.name("OWN-IPV6", &own[1]);
     story.follow(NODE_IP, "See it");
-    let report = |story: &mut Story<'_>, node_ip: Option<&str>, expected: &[&str]| {
-        story.cluster.nodes[holder]
-            .restart_kubelet(node_ip)
-            .unwrap();
-        let addresses = || {
-            let object = story.cluster.json(&["node", &node])?;
-            let all = object["status"]["addresses"].as_array().cloned();
-            let all = all.unwrap_or_default().into_iter();
-            let internal = all.filter(|address| address["type"] == "InternalIP");
-            Ok(internal.map(|it| it["address"].clone()).collect::<Vec<_>>())
-        };
-        let what = format!("{node} to report {expected:?} by --node-ip={node_ip:?}");
-        let is_so = || Ok(addresses()? == expected);
-        story
-            .cluster
-            .wait(&what, is_so, || format!("{:?}", addresses()))
-            .unwrap();
-    };
-    report(story, Some("0.0.0.0"), &[&own[0]]);
-    report(story, Some("::"), &[VIP6]);
-    let warned = || {
-        let service = story.cluster.json(&["service", "web"])?;
-        let conditions = service["status"]["conditions"].as_array().cloned();
-        let mut conditions = conditions.unwrap_or_default().into_iter();
-        Ok(conditions.any(|it| it["type"] == "xvip.io/Warning" && it["status"] == "True"))
-    };
-    let shown = || story.kubectl(&["describe", "service", "web"]);
-    story.cluster.wait("the warning", warned, shown).unwrap();
-    story.is_answered_by_its_holder(VIP6);
-    report(story, None, &[&own[0], &own[1]]);
+
+    // Both VIPs come to this node and stay there, also while its kubelet is started anew.
+    let anywhere = r#"{"spec": {"externalTrafficPolicy": "Cluster"}}"#;
+    story.kubectl(&["patch", "service", "web", "-p", anywhere]);
+    let others = (0..story.cluster.nodes.len()).filter(|other| *other != holder);
+    let others: Vec<_> = others.map(|other| story.node_name(other)).collect();
+    for other in &others {
+        story.kubectl(&["cordon", other]);
+    }
+    for (node_ip, expected) in [
+        (Some("0.0.0.0"), &own[..1]),
+        (Some("::"), &[VIP6.to_owned()]),
+        (None, &own),
+    ] {
+        let kubelet = &mut story.cluster.nodes[holder];
+        kubelet.restart_kubelet(node_ip).unwrap();
+        for vip in [VIP, VIP6] {
+            story.cluster.wait_held(vip, |it| it == holder).unwrap();
+        }
+        story.reports(&node, expected);
+        if node_ip == Some("::") {
+            story.is_warned("web");
+            story.is_answered_by_its_holder(VIP6);
+        }
+    }
+    for other in &others {
+        story.kubectl(&["uncordon", other]);
+    }
 }
 
 fn drain(story: &mut Story<'_>) {
@@ -384,6 +421,7 @@ fn take_away(story: &mut Story<'_>) {
         "kubectl delete --namespace xvip-system daemonset xvip-agent",
         "kubectl delete -f deploy/xvip.yaml --ignore-not-found",
     ];
+    story.follow(FIRST, "Away");
     story.follow_without(INSTALL, AWAY, &of_manifest);
     is_gone(story);
     story.follow(INSTALL, "By the flat manifest");
@@ -602,6 +640,7 @@ fn rules() -> Vec<Rule> {
             .prints("answers for"),
         rule(TROUBLE, "vip-agent check --config F").at(Node),
         rule(TROUBLE, "vip-agent doctor").at(Node),
+        rule(TROUBLE, "vip-agent status").at(Node).prints(VIP),
         rule(TROUBLE, "curl -s 127.0.0.1:9470/readyz")
             .at(Node)
             .prints("ok"),
