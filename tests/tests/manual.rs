@@ -413,12 +413,12 @@ fn control_plane(story: &mut Story<'_>) {
 fn take_away(story: &mut Story<'_>) {
     const AWAY: &str = "Take it away";
     let of_helm = [
-        "helm uninstall xvip --namespace xvip-system --wait",
+        "helm uninstall xvip --namespace xvip-system --wait --cascade foreground",
         "kubectl delete crd vippools.xvip.io vips.xvip.io vipclaims.xvip.io",
         "kubectl delete namespace xvip-system",
     ];
     let of_manifest = [
-        "kubectl delete --namespace xvip-system daemonset xvip-agent",
+        "kubectl delete --namespace xvip-system daemonset xvip-agent --cascade=foreground",
         "kubectl delete -f deploy/xvip.yaml --ignore-not-found",
     ];
     story.follow(FIRST, "Away");
@@ -464,7 +464,7 @@ fn the_first_page_does_what_it_says_on_a_plain_host() {
     let mut reader = Reader::new(rules_of_readme());
     let config = tools.folder().join("xvip.yaml");
     reader.name("/etc/xvip.yaml", &config.display().to_string());
-    reader.name("vip-agent trace", "vip-agent trace --seconds 2");
+    reader.name("vip-agent trace", "vip-agent trace --seconds 1");
     let places = OfLan {
         lan: &lan,
         tools: &tools,
@@ -506,7 +506,7 @@ fn names(tools: &Tools) -> Vec<(&'static str, String)> {
     let parts = std::env::var("XVIP_CLUSTER").unwrap_or_default();
     // It ends when it is asked to, as a good server does, and serves one line.
     let web = "--image=registry.test/pod:1 --replicas=2 -- /bin/sh -c \
-               'mkdir /www && echo it works > /www/index.html && trap \"exit 0\" TERM && \
+               'mkdir /www; echo it works > /www/index.html; trap \"exit 0\" TERM; \
                httpd -f -h /www & wait'";
     let dry = "kubectl apply --dry-run=server";
     [
@@ -545,7 +545,7 @@ fn names(tools: &Tools) -> Vec<(&'static str, String)> {
             "vip-agent sysdump",
             format!("vip-agent sysdump --output {folder}/dump.tar.gz"),
         ),
-        ("vip-agent trace", "vip-agent trace --seconds 2".to_owned()),
+        ("vip-agent trace", "vip-agent trace --seconds 1".to_owned()),
         ("vip.pcapng", format!("{folder}/vip.pcapng")),
         ("describe service NAME", "describe service web".to_owned()),
         ("--config F", format!("--config {folder}/xvip.yaml")),
