@@ -12,6 +12,7 @@ pub mod fetches;
 pub mod golden;
 pub mod kubernetes;
 pub mod lan;
+pub mod manual;
 pub mod model;
 pub mod netns;
 pub mod observer;

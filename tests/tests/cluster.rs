@@ -255,33 +255,12 @@ fn each_node_serves_by_its_kube_proxy_whether_nftables_or_iptables() {
     delete_pairs(&cluster);
 }
 
-/// kube-proxy in IPVS mode binds every LoadBalancer address on `kube-ipvs0` of every node
-/// (`syncProxyRules`). This kernel may have neither ip_vs nor dummy devices: a bridge without ports
-/// stands for one.
-fn bind_like_ipvs(cluster: &Cluster, vips: &[&str]) {
-    for node in &cluster.nodes {
-        let device = "ip link add kube-ipvs0 type bridge && ip link set kube-ipvs0 up";
-        node.peer.run(device).unwrap();
-        for vip in vips {
-            let nodad = if vip.contains(':') { "nodad" } else { "" };
-            let bind = format!("ip addr add {vip} dev kube-ipvs0 {nodad}");
-            node.peer.run(&bind).unwrap();
-        }
-    }
-}
-
-fn unbind_like_ipvs(cluster: &Cluster) {
-    for node in &cluster.nodes {
-        node.peer.run("ip link del kube-ipvs0").unwrap();
-    }
-}
-
 #[test]
 #[ignore = "needs root"]
 fn addresses_that_ipvs_binds_on_every_node_are_answered_by_their_holder_alone() {
     let cluster = cluster();
     let vips = create_pairs(&cluster);
-    bind_like_ipvs(&cluster, &vips);
+    cluster.bind_like_ipvs(&vips).unwrap();
     let observer = Observer::ask(&cluster.client, &vips, PAUSE).unwrap();
     sleep(Duration::from_millis(500));
     let first = cluster.wait_holder(vips[0]).unwrap();
@@ -300,7 +279,7 @@ fn addresses_that_ipvs_binds_on_every_node_are_answered_by_their_holder_alone() 
         cluster.fetch(vip, 80).unwrap();
     }
     cluster.control.kubectl(&["uncordon", &node], "").unwrap();
-    unbind_like_ipvs(&cluster);
+    cluster.unbind_like_ipvs().unwrap();
     delete_pairs(&cluster);
 }
 
@@ -314,7 +293,7 @@ fn behind_a_network_plugin_that_ends_the_chain_a_fenced_vip_stays_silent_and_it_
     let cluster = cluster();
     let vips = create_pairs(&cluster);
     // Without the programs in the first place, the kernel of each node would answer for these.
-    bind_like_ipvs(&cluster, &vips);
+    cluster.bind_like_ipvs(&vips).unwrap();
     let observer = Observer::ask(&cluster.client, &vips, PAUSE).unwrap();
     sleep(Duration::from_millis(300));
     let began = observer.now();
@@ -348,7 +327,7 @@ fn behind_a_network_plugin_that_ends_the_chain_a_fenced_vip_stays_silent_and_it_
         line.since(restored).one_answerer(None).unwrap();
     }
     drop(foreign);
-    unbind_like_ipvs(&cluster);
+    cluster.unbind_like_ipvs().unwrap();
     delete_pairs(&cluster);
 }
 

@@ -76,6 +76,8 @@ do
     mkdir -p /var/lib/$own
     mount -t tmpfs tmpfs /var/lib/$own
 done
+# The machine's name servers are not to be reached from here: nobody shall wait for them.
+[ ! -e /etc/resolv.conf ] || mount --bind /dev/null /etc/resolv.conf
 # Pods ask for mounts that come later.
 mount --make-rshared /
 echo 1 > /proc/sys/net/ipv4/ip_forward

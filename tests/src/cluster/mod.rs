@@ -23,6 +23,7 @@
 mod bed;
 mod client;
 mod continuity;
+mod ipvs;
 mod kube_vip;
 mod kubeadm;
 mod machine;

@@ -71,6 +71,11 @@ impl Credentials {
     }
 }
 
+/// Of both families, as `--node-ip` takes them.
+fn own_addresses(seat: Seat) -> String {
+    format!("{},{}", seat.ipv4(), seat.ipv6())
+}
+
 impl RealNode {
     /// Makes a machine a node: its kubelet registers it with the API.
     pub(super) fn of(
@@ -83,7 +88,7 @@ impl RealNode {
         let own = [
             format!("--config={config}"),
             format!("--hostname-override={}", seat.name()),
-            format!("--node-ip={},{}", seat.ipv4(), seat.ipv6()),
+            format!("--node-ip={}", own_addresses(seat)),
             "--v=2".to_owned(),
         ];
         let arguments: Vec<&str> = own
@@ -106,6 +111,22 @@ impl RealNode {
             peer: Arc::clone(&machine.peer),
             machine,
         })
+    }
+
+    /// Starts the kubelet anew, with another `--node-ip`. None is that of the bed: the node's own
+    /// addresses.
+    pub fn restart_kubelet(&mut self, node_ip: Option<&str>) -> Result<(), BedError> {
+        const FLAG: &str = "--node-ip=";
+        let own = own_addresses(self.seat);
+        self.kubelet.kill()?;
+        let arguments = self.kubelet.arguments();
+        let is_flag = |argument: &String| argument.starts_with(FLAG);
+        let flag = format!("{FLAG}{}", node_ip.unwrap_or(&own));
+        match arguments.iter_mut().find(|argument| is_flag(argument)) {
+            Some(argument) => *argument = flag,
+            None => arguments.push(flag),
+        }
+        self.kubelet.run()
     }
 
     /// Loads an image that few tests need; false when it could not be built here.

@@ -69,6 +69,11 @@ impl Daemon {
         Ok(())
     }
 
+    /// What it is started with the next time that it runs.
+    pub fn arguments(&mut self) -> &mut Vec<String> {
+        &mut self.arguments
+    }
+
     /// Its process; none when it was ended.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Child::id)
