@@ -76,7 +76,7 @@ fn the_page_shows_each_vip_its_node_and_state_and_a_conflict_as_soon_as_it_comes
     let browser = Browser::open(&lan.node, WINDOW).unwrap();
     browser.visit(PAGE).unwrap();
     let row = |vip: &str, state: &str| [vip, "node-a", state].map(str::to_owned);
-    let v6 = format!("{VIP6}/64");
+    let v6 = format!("{VIP6}/128");
     let answering = [row("192.0.2.100/32", "answering"), row(&v6, "answering")];
     shows(&browser, "both VIPs", || vips(&browser) == answering);
     let interface = rows(&browser, "interfaces");
