@@ -99,8 +99,12 @@ impl Browser {
         self.tell("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// What the window shows, as PNG.
+    /// The whole page, as PNG: the window becomes as high as it.
     pub fn screenshot(&self) -> Result<Vec<u8>, BedError> {
+        let height = self
+            .evaluate("return document.documentElement.scrollHeight + outerHeight - innerHeight")?;
+        self.tell("/window/rect", &json!({"height": height}))?;
+        self.evaluate("scrollTo(0, 0)")?;
         let shown = self.ask("GET", &format!("{}/screenshot", self.session), None)?;
         let shown = BASE64_STANDARD.decode(shown.as_str().unwrap_or_default());
         shown.map_err(|error| BedError::Browser(error.to_string()))

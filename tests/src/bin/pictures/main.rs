@@ -19,12 +19,7 @@ const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 /// Pixels of a window.
 const WINDOW: (u32, u32) = (1100, 900);
 /// What of the dashboard is shown.
-const PANELS: [&str; 4] = [
-    "Who holds what",
-    "Answers",
-    "Conflicts and flaps",
-    "Session: time left",
-];
+const PANELS: [&str; 2] = ["Who holds what", "Conflicts and flaps"];
 /// So long the graphs rest between two things that happen.
 const REST: Duration = Duration::from_secs(20);
 
@@ -52,7 +47,7 @@ fn draw(folder: &Path) -> Result<(), BedError> {
 fn of_a_host(folder: &Path) -> Result<(), BedError> {
     println!("pictures: a plain host");
     let lan = Lan::new()?;
-    let mut agent = Agent::start(&lan, &config("native", ""))?;
+    let mut agent = Agent::start(&lan, &config("auto", ""))?;
     for vip in [VIP4, VIP6] {
         agent.wait_state(vip, "answering")?;
     }
@@ -113,9 +108,10 @@ fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
 
     let browser = Browser::open(peer, WINDOW)?;
     browser.visit("http://127.0.0.1:9470/")?;
-    let filled =
-        || Ok(browser.evaluate("return document.querySelectorAll('#events tr').length")? != 0);
-    until("the page", filled, || "it shows no events".to_owned())?;
+    rival.send(&arp_request(RIVAL_MAC, VIP, VIP))?;
+    let shown = || browser.evaluate("return document.getElementById('vips').innerText");
+    let is_told = || Ok(shown()?.to_string().contains("conflict"));
+    until("the page", is_told, || format!("{:?}", shown()))?;
     keep(folder, "page.png", &browser.screenshot()?)?;
     dashboard(folder, &bed, &prometheus)
 }
@@ -129,9 +125,9 @@ fn dashboard(folder: &Path, bed: &Bed, prometheus: &Prometheus) -> Result<(), Be
         let panel = panel.ok_or(BedError::Panel(title))?;
         let query = panel.queries.first().into_iter().flat_map(|it| it.bytes());
         let query: String = query.map(|byte| format!("%{byte:02X}")).collect();
-        graphs += &format!("&g{number}.expr={query}&g{number}.tab=0&g{number}.range_input=3m");
+        graphs += &format!("&g{number}.expr={query}&g{number}.tab=0&g{number}.range_input=2m");
     }
-    let browser = Browser::open(&bed.control.host, (1100, 1600))?;
+    let browser = Browser::open(&bed.control.host, WINDOW)?;
     browser.visit(&format!("{}/graph?{graphs}", prometheus::URL))?;
     let drawn = "return document.querySelectorAll('.rickshaw_graph svg path').length";
     until(
