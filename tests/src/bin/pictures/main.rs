@@ -20,6 +20,8 @@ const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 const WINDOW: (u32, u32) = (1100, 900);
 /// What of the dashboard is shown.
 const PANELS: [&str; 2] = ["Who holds what", "Conflicts and flaps"];
+/// Where a Prometheus elsewhere finds the agents.
+const METRICS: &str = "metrics: ':9480'\n";
 /// So long the graphs rest between two things that happen.
 const REST: Duration = Duration::from_secs(20);
 
@@ -61,7 +63,7 @@ fn of_a_host(folder: &Path) -> Result<(), BedError> {
 /// Three nodes of a cluster, a VIP that moves, a node that dies, a rival.
 fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     println!("pictures: a cluster of three");
-    let (mut bed, observer) = Bed::serving(3, "metrics: ':9480'\n")?;
+    let (mut bed, observer) = Bed::serving(3, METRICS)?;
     let targets: Vec<(String, String)> = (bed.nodes.iter())
         .map(|node| (node.name(), format!("{}:9480", node.seat().management())))
         .collect();
@@ -83,7 +85,7 @@ fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     bed.wait_moved(&observer, &[VIP4], second)?;
     thread::sleep(REST);
     bed.power_on(second)?;
-    let config = bed.config(second, "metrics: ':9480'\n");
+    let config = bed.config(second, METRICS);
     bed.start_agent(second, &config)?;
     bed.nodes[second].agent().wait_ready()?;
     thread::sleep(REST);
@@ -129,10 +131,11 @@ fn dashboard(folder: &Path, bed: &Bed, prometheus: &Prometheus) -> Result<(), Be
     }
     let browser = Browser::open(&bed.control.host, WINDOW)?;
     browser.visit(&format!("{}/graph?{graphs}", prometheus::URL))?;
-    let drawn = "return document.querySelectorAll('.rickshaw_graph svg path').length";
+    let drawn = "return [...document.querySelectorAll('.rickshaw_graph')]\
+                 .filter(graph => graph.querySelector('path')).length";
     until(
         "the graphs",
-        || Ok(browser.evaluate(drawn)?.as_u64() >= Some(PANELS.len() as u64)),
+        || Ok(browser.evaluate(drawn)? == PANELS.len()),
         || prometheus.last_words(),
     )?;
     keep(folder, "prometheus.png", &browser.screenshot()?)
