@@ -101,9 +101,11 @@ impl Browser {
 
     /// The whole page, as PNG: the window becomes as high as it.
     pub fn screenshot(&self) -> Result<Vec<u8>, BedError> {
-        let height = self
-            .evaluate("return document.documentElement.scrollHeight + outerHeight - innerHeight")?;
-        self.tell("/window/rect", &json!({"height": height}))?;
+        let size = self.evaluate(
+            "return {width: outerWidth,
+                height: document.documentElement.scrollHeight + outerHeight - innerHeight}",
+        )?;
+        self.tell("/window/rect", &size)?;
         self.evaluate("scrollTo(0, 0)")?;
         let shown = self.ask("GET", &format!("{}/screenshot", self.session), None)?;
         let shown = BASE64_STANDARD.decode(shown.as_str().unwrap_or_default());

@@ -7,7 +7,7 @@ use std::{env, fs, net::Ipv4Addr, path::Path, process::ExitCode, thread, time::D
 use tests::{
     agent::{self, Agent, VIP4, VIP6, config, until},
     browser::Browser,
-    kubernetes::{Bed, User},
+    kubernetes::{Bed, User, load_balancer},
     lan::{Lan, RIVAL_MAC},
     netns::{BedError, Peer, output_of, system},
     prometheus::{self, Prometheus, panels},
@@ -64,6 +64,14 @@ fn of_a_host(folder: &Path) -> Result<(), BedError> {
 fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     println!("pictures: a cluster of three");
     let (mut bed, observer) = Bed::serving(3, METRICS)?;
+    // More VIPs than nodes, so that each node has some.
+    for number in 2..5 {
+        let mut service = load_balancer(&format!("web-{number}"), &["IPv4", "IPv6"]);
+        let vips = format!("192.0.2.10{number},2001:db8::10{number}");
+        let annotation = ("xvip.io/addresses".to_owned(), vips);
+        service.metadata.annotations = Some([annotation].into());
+        bed.create_service(&service)?;
+    }
     let targets: Vec<(String, String)> = (bed.nodes.iter())
         .map(|node| (node.name(), format!("{}:9480", node.seat().management())))
         .collect();
@@ -131,8 +139,8 @@ fn dashboard(folder: &Path, bed: &Bed, prometheus: &Prometheus) -> Result<(), Be
     }
     let browser = Browser::open(&bed.control.host, WINDOW)?;
     browser.visit(&format!("{}/graph?{graphs}", prometheus::URL))?;
-    let drawn = "return [...document.querySelectorAll('.rickshaw_graph')]\
-                 .filter(graph => graph.querySelector('path')).length";
+    let drawn = "return [...document.querySelectorAll('.legend')]\
+                 .filter(legend => legend.querySelector('.line')).length";
     until(
         "the graphs",
         || Ok(browser.evaluate(drawn)? == PANELS.len()),
