@@ -99,12 +99,12 @@ impl Browser {
         self.tell("/execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// The whole page, as PNG: the window becomes as high as it.
-    pub fn screenshot(&self) -> Result<Vec<u8>, BedError> {
-        let size = self.evaluate(
-            "return {width: outerWidth,
-                height: document.documentElement.scrollHeight + outerHeight - innerHeight}",
-        )?;
+    /// The page as PNG: the window becomes as high as it, at most `highest` pixels.
+    pub fn screenshot(&self, highest: u32) -> Result<Vec<u8>, BedError> {
+        let size = self.evaluate(&format!(
+            "const height = Math.min({highest}, document.documentElement.scrollHeight);
+            return {{width: outerWidth, height: height + outerHeight - innerHeight}}"
+        ))?;
         self.tell("/window/rect", &size)?;
         self.evaluate("scrollTo(0, 0)")?;
         let shown = self.ask("GET", &format!("{}/screenshot", self.session), None)?;

@@ -18,6 +18,8 @@ use tests::{
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 /// Pixels of a window.
 const WINDOW: (u32, u32) = (1100, 900);
+/// Of a page that has more to show, the beginning has to do.
+const HIGHEST: u32 = 1150;
 /// What of the dashboard is shown.
 const PANELS: [&str; 2] = ["Who holds what", "Conflicts and flaps"];
 /// Where a Prometheus elsewhere finds the agents.
@@ -122,7 +124,7 @@ fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     let shown = || browser.evaluate("return document.getElementById('vips').innerText");
     let is_told = || Ok(shown()?.to_string().contains("conflict"));
     until("the page", is_told, || format!("{:?}", shown()))?;
-    keep(folder, "page.png", &browser.screenshot()?)?;
+    keep(folder, "page.png", &browser.screenshot(HIGHEST)?)?;
     dashboard(folder, &bed, &prometheus)
 }
 
@@ -146,7 +148,7 @@ fn dashboard(folder: &Path, bed: &Bed, prometheus: &Prometheus) -> Result<(), Be
         || Ok(browser.evaluate(drawn)? == PANELS.len()),
         || prometheus.last_words(),
     )?;
-    keep(folder, "prometheus.png", &browser.screenshot()?)
+    keep(folder, "prometheus.png", &browser.screenshot(2 * HIGHEST)?)
 }
 
 /// A subcommand on a node, with what it prints.
