@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod browser;
 pub mod cluster;
 pub mod fetches;
 pub mod golden;
@@ -18,6 +19,7 @@ pub mod netns;
 pub mod observer;
 pub mod packages;
 pub mod process;
+pub mod prometheus;
 pub mod test_run;
 pub mod timeline;
 pub mod wire;
