@@ -43,8 +43,14 @@ pub(super) const ELSEWHERE: [(&str, &str); 8] = [
         "it names commands; its file is checked below",
     ),
     ("docs/maps.md", "it names a command of docs/bpftool.md"),
-    ("docs/move-from-kube-vip.md", "it takes a kube-vip"),
-    ("docs/move-from-metallb.md", "it takes a MetalLB"),
+    (
+        "docs/move-from-kube-vip.md",
+        "tests/tests/moving.rs goes this way",
+    ),
+    (
+        "docs/move-from-metallb.md",
+        "it takes a MetalLB: tests/tests/adoption.rs has the waiting",
+    ),
     ("docs/performance.md", "it names runs of this repository"),
     ("docs/proofs.md", "it names runs of this repository"),
 ];
