@@ -258,9 +258,17 @@ fn drain(story: &mut Story<'_>) {
     ];
     assert_eq!(story.kubectl(&pods), "");
     story.follow(DRAIN, "Reboot it");
-    story.follow(DRAIN, "Keep VIPs away from a node, and Pods on it");
     let object = story.cluster.json(&["node", &node]).unwrap();
     assert_eq!(object["spec"]["unschedulable"], Value::Null);
+
+    const KEEP_AWAY: &str = "Keep VIPs away from a node, and Pods on it";
+    let label = "kubectl label node NODE node.kubernetes.io/exclude-from-external-load-balancers";
+    let holder = story.go_to_holder(VIP);
+    story.reader.name("NODE", &story.node_name(holder));
+    story.follow_only(DRAIN, KEEP_AWAY, &[&format!("{label}=true")]);
+    let elsewhere = |other| other != holder;
+    story.cluster.wait_held(VIP, elsewhere).unwrap();
+    story.follow_only(DRAIN, KEEP_AWAY, &[&format!("{label}-")]);
 }
 
 fn upgrade(story: &mut Story<'_>) {
