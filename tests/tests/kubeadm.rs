@@ -287,6 +287,6 @@ fn kubeadm_brings_up_a_control_plane_whose_vip_a_static_pod_answers_for_from_the
     let gap = |vip| observed.timeline(vip).since(joined.0).longest_gap();
     let gaps = [VIP4, VIP6].map(gap);
     let outage = longest_outage(&fetched, joined.1, moved);
-    println!("hand-over: unanswered for {gaps:.0?}, no new connection for {outage:.0?}");
+    println!("hand-over: unanswered for {gaps:.2?}, no new connection for {outage:.2?}");
     assert!(gaps.iter().all(|gap| *gap <= HAND_OVER), "{gaps:?}");
 }

@@ -18,6 +18,8 @@
 //! becomes of the process that started the cluster, nothing of it stays: each node ends with a pipe
 //! from that process, and so does the [`subtree::Undertaker`], which then removes cgroups and files.
 //!
+//! A [`Kubeadm`] bed has the same nodes without that control plane: kubeadm makes one on them.
+//!
 //! Shared by all nodes are the kernel, its log, and the ids of BPF objects.
 
 mod bed;
