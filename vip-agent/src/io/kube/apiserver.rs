@@ -136,11 +136,11 @@ pub async fn follow_census(
         let counted = timeout(PATIENCE * 2, count(&client, &own)).await;
         let (census, wait) = match counted {
             Ok(Ok(count)) => (Some(Census::of(&own, port, &count)), RECOUNT),
-            // It may not be read, or not yet: before `kubeadm init` is through, for one.
-            Ok(Err(kube::Error::Api(status))) => {
+            // Before `kubeadm init` is through, for one.
+            Ok(Err(error)) if may_not_be_read(&error) => {
                 if told != Some(Census::unread()) {
                     tracing::warn!(
-                        %status,
+                        %error,
                         "the control plane may not be read; if `kubeadm init` is not through, use \
                          super-admin.conf: vip-agent manifest static-pod --first-node"
                     );
@@ -162,6 +162,12 @@ pub async fn follow_census(
         }
         sleep(wait).await;
     }
+}
+
+/// The caller may not, or not yet. Any other status is trouble of a server that starts or is
+/// crowded, and passes: to count others for it would make the only node wait for them.
+fn may_not_be_read(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if [401, 403].contains(&status.code))
 }
 
 async fn count(client: &Client, own: &NodeName) -> kube::Result<Count> {
@@ -190,6 +196,8 @@ async fn count(client: &Client, own: &NodeName) -> kube::Result<Count> {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
+
     use super::*;
 
     #[test]
@@ -201,5 +209,20 @@ mod tests {
         assert!(is_unreachable(&refused()));
         let broken = io::Error::other(io::Error::from(io::ErrorKind::BrokenPipe));
         assert!(!is_unreachable(&kube::Error::Service(Box::new(broken))));
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_the_control_plane_may_not_be_read() {
+        let status = |code| Status::failure("", "").with_code(code).boxed();
+        for (code, refused) in [
+            (401, true),
+            (403, true),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            let error = kube::Error::Api(status(code));
+            assert_eq!(may_not_be_read(&error), refused, "{code}");
+        }
     }
 }
