@@ -57,6 +57,9 @@ pub enum BedError {
     /// The API server refused, or was not reached.
     #[error("the API server: {0}")]
     Api(Box<kube::Error>),
+    /// The browser, or its driver, refused.
+    #[error("the browser: {0}")]
+    Browser(String),
     /// Something did not come in time.
     #[error("still waiting for {what} after {seconds} s: {state}")]
     Late {

@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Arm64,
     /// What runs on the nodes of a cluster beside the runtime.
     Cluster,
+    /// Shows the agent's page.
+    Browser,
 }
 
 /// The linker that is proven with [`LLVM_PREFIX`].
@@ -68,6 +70,8 @@ impl Purpose {
             // kube-proxy and the plugins of the pods' network call the first two, runc loads the
             // third.
             Self::Cluster => &["nftables", "iptables", "libseccomp2"],
+            // It draws no letter without a font, and brings none itself.
+            Self::Browser => &["chromium", "chromium-driver", "fonts-dejavu-core"],
         }
     }
 }

@@ -23,7 +23,12 @@ const UNPRIVILEGED: [&str; 5] = ["--workspace", "--exclude", "vip-ebpf", "--excl
 
 pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     let mut report = Report::default();
-    let purposes = [Purpose::Lints, Purpose::Peers, Purpose::Kernels];
+    let purposes = [
+        Purpose::Lints,
+        Purpose::Peers,
+        Purpose::Kernels,
+        Purpose::Browser,
+    ];
     report.step("setup", || setup::ensure(&purposes).map(|()| None));
     report.step("build", || build::run(build::Args {}).map(|()| None));
     report.step("fmt", || {

@@ -328,6 +328,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_the_page_calls_moves_are_reasons_of_facts() {
+        let (_, list) = PAGE.split_once("const MOVES = [").unwrap();
+        let (list, _) = list.split_once(']').unwrap();
+        let facts = include_str!("../event.rs");
+        let reasons: Vec<&str> = list.split(',').map(str::trim).collect();
+        assert!(reasons.len() > 10, "{reasons:?}");
+        for reason in reasons {
+            assert!(facts.contains(&format!("({reason}, ")), "{reason}");
+        }
+    }
+
     #[tokio::test]
     async fn who_asks_why_has_to_name_an_address() {
         let address = server(Some(Vec::new())).await;
