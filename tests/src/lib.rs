@@ -18,6 +18,7 @@ pub mod netns;
 pub mod observer;
 pub mod packages;
 pub mod process;
+pub mod prometheus;
 pub mod test_run;
 pub mod timeline;
 pub mod wire;

@@ -60,6 +60,9 @@ pub enum BedError {
     /// The browser, or its driver, refused.
     #[error("the browser: {0}")]
     Browser(String),
+    /// The dashboard was changed.
+    #[error("the dashboard has no panel {0:?}")]
+    Panel(&'static str),
     /// Something did not come in time.
     #[error("still waiting for {what} after {seconds} s: {state}")]
     Late {

@@ -9,14 +9,14 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use serde_json::Value;
 use tests::{
     agent::until,
-    kubernetes::{Bed, Daemon, Times},
-    netns::output_of,
+    kubernetes::{Bed, Times},
+    prometheus::{Prometheus, panels},
 };
 
 fn root() -> PathBuf {
@@ -45,21 +45,10 @@ fn metrics(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The queries of the dashboard, as Grafana would send them.
+/// The queries of the dashboard.
 fn queries() -> Vec<String> {
-    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/xvip.json")).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    let targets = panels
-        .iter()
-        .flat_map(|panel| panel["targets"].as_array().unwrap());
-    let queries = targets.map(|target| target["expr"].as_str().unwrap());
-    queries
-        .map(|query| {
-            query
-                .replace("$__rate_interval", "1m")
-                .replace("$node", ".*")
-        })
-        .collect()
+    let panels = panels("1m").unwrap();
+    panels.into_iter().flat_map(|it| it.queries).collect()
 }
 
 #[test]
@@ -112,47 +101,15 @@ fn a_real_prometheus_scrapes_the_agent_and_finds_what_every_rule_and_panel_asks_
         assert!(exported.contains(&used), "{used} is not exported");
     }
 
-    let folder = std::env::temp_dir().join(format!("xvip-prometheus-{}", std::process::id()));
-    fs::create_dir(&folder).unwrap();
-    let shown = |name: &str| folder.join(name).display().to_string();
-    let rules = root()
-        .join("deploy/prometheus/xvip.rules.yaml")
-        .canonicalize()
-        .unwrap();
-    let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\n\
-         scrape_configs:\n- job_name: xvip-agent\n  static_configs: [{{targets: ['127.0.0.1:9470']}}]\n",
-        rules.display()
-    );
-    fs::write(folder.join("config.yaml"), config).unwrap();
-    let arguments = [
-        format!("--config.file={}", shown("config.yaml")),
-        format!("--storage.tsdb.path={}", shown("data")),
-        "--web.listen-address=127.0.0.1:9090".to_owned(),
-    ];
-    let prometheus = Path::new("/usr/bin/prometheus");
-    let daemon = Daemon::start(
-        node.peer(),
-        prometheus,
-        arguments.into(),
-        folder.join("log"),
-    );
-    let daemon = daemon.unwrap();
-    let answer = |query: &str| {
-        let mut promtool = node.peer().command("promtool");
-        promtool.args(["query", "instant", "http://127.0.0.1:9090", query]);
-        output_of(promtool.stdin(Stdio::null()))
-    };
+    let prometheus = Prometheus::start(node.peer(), &[("node-1", "127.0.0.1:9470")]).unwrap();
+    let answer = |query: &str| prometheus.answer(query);
+    let asked = |path: &str| prometheus.document(path);
     // Rates need two scrapes.
     let scraped = || answer("sum_over_time(up{job=\"xvip-agent\"}[1m]) > 2").unwrap_or_default();
-    let asked = |path: &str| {
-        let mut curl = node.peer().command("curl");
-        output_of(curl.args(["-s", &format!("http://127.0.0.1:9090/api/v1/{path}")]))
-    };
     until(
         "three scrapes",
         || Ok(!scraped().trim().is_empty()),
-        || format!("{:?} {}", asked("targets"), daemon.last_words()),
+        || format!("{:?} {}", asked("targets"), prometheus.last_words()),
     )
     .unwrap();
     for query in queries() {
@@ -174,6 +131,4 @@ fn a_real_prometheus_scrapes_the_agent_and_finds_what_every_rule_and_panel_asks_
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{rule:#}");
     }
-    drop(daemon);
-    fs::remove_dir_all(&folder).unwrap();
 }

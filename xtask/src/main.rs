@@ -20,6 +20,7 @@ mod helm;
 mod image;
 mod load_object;
 mod manifests;
+mod pictures;
 mod platform;
 mod setup;
 mod tally;
@@ -66,6 +67,8 @@ verbs! {
     Demo => demo;
     /// Object, golden frames and agent on Debian's kernels in VMs, with three capabilities
     TestKernels => test_kernels;
+    /// Draw docs/pictures anew: terminal, page and graphs of real agents
+    Pictures => pictures;
     /// Answers a second beside a reflector, the kernel and a userspace responder; cost for others
     Bench => bench;
     /// Compare the captures of every rule with what the programs do; --bless rewrites them
