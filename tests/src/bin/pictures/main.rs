@@ -66,14 +66,6 @@ fn of_a_host(folder: &Path) -> Result<(), BedError> {
 fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     println!("pictures: a cluster of three");
     let (mut bed, observer) = Bed::serving(3, METRICS)?;
-    // More VIPs than nodes, so that each node has some.
-    for number in 2..5 {
-        let mut service = load_balancer(&format!("web-{number}"), &["IPv4", "IPv6"]);
-        let vips = format!("192.0.2.10{number},2001:db8::10{number}");
-        let annotation = ("xvip.io/addresses".to_owned(), vips);
-        service.metadata.annotations = Some([annotation].into());
-        bed.create_service(&service)?;
-    }
     let targets: Vec<(String, String)> = (bed.nodes.iter())
         .map(|node| (node.name(), format!("{}:9480", node.seat().management())))
         .collect();
@@ -99,6 +91,15 @@ fn of_a_cluster(folder: &Path) -> Result<(), BedError> {
     bed.start_agent(second, &config)?;
     bed.nodes[second].agent().wait_ready()?;
     thread::sleep(REST);
+
+    println!("pictures: more Services, whose VIPs fall to any of the nodes");
+    for number in 2..5 {
+        let mut service = load_balancer(&format!("web-{number}"), &["IPv4", "IPv6"]);
+        let vips = format!("192.0.2.10{number},2001:db8::10{number}");
+        let annotation = ("xvip.io/addresses".to_owned(), vips);
+        service.metadata.annotations = Some([annotation].into());
+        bed.create_service(&service)?;
+    }
 
     println!("pictures: a rival claims the VIP");
     let rival = Wire::open(&bed.client, "lan0", Duration::from_millis(10))?;
