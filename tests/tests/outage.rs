@@ -88,7 +88,7 @@ fn a_frozen_and_a_restarted_api_server_leave_nothing_unanswered_and_move_nothing
     bed.wait_rows_at_rest().unwrap();
     let (began, rows) = (observer.now(), bed.rows().unwrap());
     bed.control.apiserver.signal(Signal::SIGSTOP).unwrap();
-    sleep(ms(20_000));
+    sleep(ms(40_000));
     bed.control.apiserver.signal(Signal::SIGCONT).unwrap();
     // Longer than L: everybody looked silent.
     sleep(ms(7000));
