@@ -131,6 +131,7 @@ fn find(story: &mut Story<'_>) {
         "All of them",
         "As a plugin of kubectl",
         "Why this node, or why none",
+        "In a browser",
         "For a report",
         "On the wire",
     ] {

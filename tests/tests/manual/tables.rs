@@ -102,6 +102,13 @@ pub(super) fn names(tools: &Tools) -> Vec<(&'static str, String)> {
         ),
         ("vip-agent trace", "vip-agent trace --seconds 1".to_owned()),
         ("vip.pcapng", format!("{folder}/vip.pcapng")),
+        // It goes on until somebody ends it.
+        (
+            "kubectl port-forward -n xvip-system daemonset/xvip-agent 9470",
+            "timeout 6 kubectl port-forward -n xvip-system daemonset/xvip-agent 9470 & sleep 3; \
+             curl -sf http://127.0.0.1:9470/ | grep 'Moves and conflicts'"
+                .to_owned(),
+        ),
         ("describe service NAME", "describe service web".to_owned()),
         ("--config F", format!("--config {folder}/xvip.yaml")),
         // The client's interface.
