@@ -77,11 +77,10 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
 /// millisecond. When the first of them was.
 fn wait_live(lan: &Lan) -> Result<Instant, Error> {
     let began = Instant::now();
-    let index = lan.node.run("cat /sys/class/net/eth0/ifindex")?;
-    let index: u32 = index
-        .trim()
-        .parse()
-        .map_err(|_| Error::Missing("ifindex of eth0"))?;
+    // `/sys` may show the interfaces of another namespace.
+    let link = lan.node.run("ip -o link show dev eth0")?;
+    let index = link.split(':').next().and_then(|index| index.parse().ok());
+    let index: u32 = index.ok_or(Error::Missing("ifindex of eth0"))?;
     let mut waiting: Vec<VipKey> = vips()
         .step_by(100)
         .filter_map(|vip| Some(VipKey::new(vip.parse().ok()?, index)))
