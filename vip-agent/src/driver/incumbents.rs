@@ -111,6 +111,9 @@ impl Driver {
             .copied()
             .filter(|vip| self.is_unsettled(*vip) && !self.incumbents.is_bound_here(*vip))
             .collect();
+        if vips.is_empty() {
+            return false;
+        }
         let now = self.now();
         self.ears.vacancy.ask(vips.iter().copied(), now);
         let known = self.ears.vacancy.answers(now);
