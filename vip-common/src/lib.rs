@@ -19,6 +19,7 @@ pub mod checksum;
 pub mod counter;
 pub mod egress;
 pub mod ethernet;
+pub mod extension;
 pub mod ingress;
 pub mod nd;
 pub mod packet;

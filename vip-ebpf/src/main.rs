@@ -20,6 +20,7 @@ use aya_ebpf::{
 };
 use vip_common::{
     egress::egress,
+    extension::{Extension, REFUSED},
     ingress::ingress,
     packet::{Action, Packet},
     work::Work,
@@ -76,6 +77,13 @@ fn xvip_tc_out(ctx: TcContext) -> i32 {
         Action::Drop => TC_ACT_SHOT as i32,
         Action::Pass | Action::Transmit => TC_ACT_UNSPEC,
     }
+}
+
+/// Moves the times of a slot for the agent, which runs it by BPF_PROG_TEST_RUN: attached nowhere.
+#[classifier]
+fn xvip_extend(ctx: TcContext) -> i32 {
+    let asked = ctx.load::<Extension>(Extension::OFFSET);
+    asked.map_or(REFUSED, |asked| Store.extend(&asked)) as i32
 }
 
 /// A line for a rival's claim, off unless the agent logs at debug.

@@ -12,6 +12,7 @@ use vip_common::{
         Traced, VipCounters, VipEntry, VipKey, VipState,
     },
     counter::{self, Family, Verdict},
+    extension::{EXTENDED, Extension, PASSED, REFUSED},
     packet::Packet,
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount, take_token},
     trace::{Decision, fill},
@@ -79,6 +80,35 @@ impl Store {
         // When another CPU was faster, its entry serves as well.
         let _ = maps::VIP_STATE.insert(at, &fresh, u64::from(BPF_NOEXIST));
         maps::VIP_STATE.get_ptr_mut(at)
+    }
+
+    /// Moves the times of a slot on, unless its deadline has passed. `confirmed` goes first: a
+    /// live VIP is not unconfirmed in between.
+    #[inline(always)]
+    pub(crate) fn extend(self, by: &Extension) -> u32 {
+        let Some(slot) = maps::LEASES.get_ptr_mut(by.slot) else {
+            return REFUSED;
+        };
+        // SAFETY: the pointer comes from a look-up; each field is read once.
+        let (deadline, confirmed, found) = unsafe {
+            let (deadline, confirmed) = (
+                &raw mut (*slot).deadline_boot_ns,
+                &raw mut (*slot).confirmed_boot_ns,
+            );
+            let found = LeaseSlot {
+                deadline_boot_ns: ptr::read_volatile(deadline),
+                confirmed_boot_ns: ptr::read_volatile(confirmed),
+                epoch: 0,
+            };
+            (deadline, confirmed, found)
+        };
+        let Some(to) = found.extended(by, self.now()) else {
+            return PASSED;
+        };
+        // A store of the agent's that comes in between, as that of a fence, stays.
+        let moved = exchange(confirmed, found.confirmed_boot_ns, to.confirmed_boot_ns)
+            && exchange(deadline, found.deadline_boot_ns, to.deadline_boot_ns);
+        if moved { EXTENDED } else { PASSED }
     }
 }
 

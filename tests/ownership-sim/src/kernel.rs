@@ -8,6 +8,7 @@ use vip_common::{
         mapped,
     },
     counter::{Family, Verdict},
+    extension::Extension,
     packet::Packet,
     standing::{Standing, standing},
     tables::{DEFEND_INTERVAL_NS, Tables, VipCount},
@@ -25,6 +26,13 @@ pub(super) struct Kernel {
     pub(super) slot: LeaseSlot,
     entries: BTreeMap<IpAddr, VipEntry>,
     state: BTreeMap<IpAddr, VipState>,
+}
+
+/// What an [`vip_ownership::Action::Extend`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Times {
+    pub(super) deadline: BootTime,
+    pub(super) confirmed: BootTime,
 }
 
 /// What the kernel does about a frame.
@@ -49,10 +57,22 @@ impl Kernel {
         }
     }
 
-    /// [`vip_ownership::Action::Extend`]. With `notes` off a passed deadline leaves none.
-    pub(super) fn extend(&mut self, deadline: BootTime, confirmed: BootTime) {
-        self.slot.deadline_boot_ns = self.slot.deadline_boot_ns.max(deadline.0);
-        self.slot.confirmed_boot_ns = self.slot.confirmed_boot_ns.max(confirmed.0);
+    /// `xvip_extend`: false, and nothing moved, when the deadline has passed.
+    pub(super) fn extend(&mut self, times: Times, now: BootTime) -> bool {
+        let asked = Extension {
+            deadline_boot_ns: times.deadline.0,
+            confirmed_boot_ns: times.confirmed.0,
+            slot: SLOT_SESSION.into(),
+            reserved: 0,
+        };
+        let moved = self.slot.extended(&asked, now.0);
+        self.slot = moved.unwrap_or(self.slot);
+        moved.is_some()
+    }
+
+    /// What mutants do: a deadline that has passed is moved, too.
+    pub(super) fn lift(&mut self, times: Times) {
+        self.extend(times, BootTime(0));
     }
 
     pub(super) fn is_passed(&self, now: BootTime) -> bool {

@@ -44,6 +44,8 @@ pub enum Mutation {
     FencedAfterGiving,
     /// A hold moves a deadline that has passed.
     PassedDeadlineMoved,
+    /// The clock is looked at by the agent, which may be stopped before it stores.
+    LookedAtByTheAgent,
     /// A claim that meets a passed deadline leaves no note.
     PassedDeadlineNotesNothing,
     /// A renewal lifts a passed deadline without a claim.
@@ -60,7 +62,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AnchoredAtTheAnswer,
         Self::HoldAboveDuration,
         Self::OwnDuration,
@@ -80,6 +82,7 @@ impl Mutation {
         Self::CarvedByAnother,
         Self::FencedAfterGiving,
         Self::PassedDeadlineMoved,
+        Self::LookedAtByTheAgent,
         Self::PassedDeadlineNotesNothing,
         Self::LiftedWithoutClaim,
         Self::YieldEndedWithoutClaim,
@@ -103,7 +106,9 @@ impl Mutation {
             | Self::LeaseReadFirst
             | Self::CarvedByAnother
             | Self::FencedAfterGiving => &[Kind::Sessions],
-            Self::DeletedTakenAsFree | Self::WaitForgotten => &[Kind::ControlPlane],
+            Self::DeletedTakenAsFree | Self::LookedAtByTheAgent | Self::WaitForgotten => {
+                &[Kind::ControlPlane]
+            }
             Self::AnchoredAtTheAnswer
             | Self::HoldAboveDuration
             | Self::OwnDuration

@@ -4,7 +4,11 @@ use std::{collections::VecDeque, net::IpAddr};
 
 use vip_ownership::{Action, BootTime, Event, Left, NodeName, Serves, SessionId, Timing};
 
-use super::{agent::Agent, kernel::Kernel, schedule::Wire};
+use super::{
+    agent::Agent,
+    kernel::{Kernel, Times},
+    schedule::Wire,
+};
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -24,14 +28,12 @@ pub(super) struct Node {
     pub(super) paused: bool,
     /// True time since which it has run without a stop.
     pub(super) ran_since: u64,
-    /// When it stopped last.
-    pub(super) stopped_at: u64,
     /// Actions after which the process is stopped in mid-batch, and for how long.
     pub(super) stop_after: Option<(usize, u64)>,
-    /// The next store of the slot is stopped after the clock was read, for so long.
+    /// The process is stopped between its look for yields and the kernel's next store, for so long.
     pub(super) stop_in_store: Option<u64>,
     /// That store.
-    pub(super) stopped_store: Option<(BootTime, BootTime)>,
+    pub(super) stopped_store: Option<Times>,
     /// Next requests of a kind and what becomes of them (schedules).
     pub(super) held: Vec<(Wire, Option<u64>)>,
     /// Next answers to them.
@@ -62,7 +64,6 @@ impl Node {
             process: 0,
             paused: false,
             ran_since: 0,
-            stopped_at: 0,
             stop_after: None,
             stop_in_store: None,
             stopped_store: None,

@@ -5,11 +5,12 @@ use std::{
     net::IpAddr,
 };
 
+use vip_common::abi::LeaseSlot;
 use vip_ownership::{
-    Action, BootTime, Claims, Lease, NodeName, Reply, Request, Row, RowKey, SessionId,
+    Action, BootTime, Claims, Lease, NodeName, Reply, Request, Row, RowKey, SessionId, Timing,
 };
 
-use super::{agent::Kind, mutation::Mutation, world::World};
+use super::{agent::Kind, kernel::Times, mutation::Mutation, world::World};
 
 /// What a Lease of the control plane acknowledges whose session may answer.
 const HELD: &str = "control-plane";
@@ -33,8 +34,36 @@ pub(super) struct Sabotage {
     put_off: BTreeMap<usize, Vec<IpAddr>>,
 }
 
+/// The times as a mutant would have the slot hold them.
+pub(super) fn shown_times(
+    mutation: Option<Mutation>,
+    asked: Times,
+    now: BootTime,
+    slot: &LeaseSlot,
+    timing: &Timing,
+) -> Times {
+    let renews = asked.confirmed.0 > slot.confirmed_boot_ns;
+    match mutation {
+        Some(Mutation::AnchoredAtTheAnswer) if renews => {
+            let until = now + timing.hold();
+            Times {
+                deadline: asked.deadline.max(until),
+                confirmed: asked.confirmed.max(until),
+            }
+        }
+        Some(Mutation::HoldAboveDuration) if renews => {
+            let more = timing.duration();
+            Times {
+                deadline: asked.deadline + more,
+                confirmed: asked.confirmed + more,
+            }
+        }
+        _ => asked,
+    }
+}
+
 impl World {
-    fn is(&self, mutation: Mutation) -> bool {
+    pub(super) fn is(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
@@ -324,24 +353,13 @@ impl World {
     /// The times that a node stores.
     pub(super) fn shown_times(
         &self,
-        deadline: BootTime,
-        confirmed: BootTime,
+        asked: Times,
         now: BootTime,
         node: usize,
-    ) -> (BootTime, BootTime) {
+    ) -> Times {
         let timing = self.timing_of(node);
-        let renews = confirmed.0 > self.nodes[node].kernel.slot.confirmed_boot_ns;
-        match self.mutation {
-            Some(Mutation::AnchoredAtTheAnswer) if renews => {
-                let until = now + timing.hold();
-                (deadline.max(until), confirmed.max(until))
-            }
-            Some(Mutation::HoldAboveDuration) if renews => {
-                let more = timing.duration();
-                (deadline + more, confirmed + more)
-            }
-            _ => (deadline, confirmed),
-        }
+        let slot = &self.nodes[node].kernel.slot;
+        shown_times(self.mutation, asked, now, slot, &timing)
     }
 
     pub(super) fn fence(&mut self, node: usize, vip: IpAddr) {

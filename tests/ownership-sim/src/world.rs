@@ -561,7 +561,13 @@ impl World {
             Action::Extend {
                 deadline,
                 confirmed,
-            } => self.extend(node, deadline, confirmed, now),
+            } => {
+                let asked = Times {
+                    deadline,
+                    confirmed,
+                };
+                self.extend(node, asked, now);
+            }
             Action::Slot {
                 deadline,
                 confirmed,
@@ -636,10 +642,11 @@ impl World {
         );
     }
 
-    fn extend(&mut self, node: usize, deadline: BootTime, confirmed: BootTime, now: BootTime) {
-        let (deadline, confirmed) = self.shown_times(deadline, confirmed, now, node);
+    /// Looks for yields, and asks the kernel; the process may be stopped in between.
+    fn extend(&mut self, node: usize, asked: Times, now: BootTime) {
+        let asked = self.shown_times(asked, now, node);
         let kernel = &mut self.nodes[node].kernel;
-        let moves = confirmed.0 > kernel.slot.confirmed_boot_ns;
+        let moves = asked.confirmed.0 > kernel.slot.confirmed_boot_ns;
         let passed = kernel.is_passed(now);
         let yielded: BTreeSet<_> = match moves {
             true => kernel.yielded(now).into_iter().collect(),
@@ -652,19 +659,36 @@ impl World {
             Some(Mutation::PassedDeadlineMoved) => !moves,
             _ => false,
         };
-        if (passed || !yielded.is_empty()) && !lifts {
-            let refused = Event::NotExtended { passed, yielded };
-            self.nodes[node].inbox.push_front(refused);
+        if lifts {
+            self.nodes[node].kernel.lift(asked);
+            self.stored(node, moves);
+        } else if !yielded.is_empty() {
+            self.refuse(node, passed, yielded);
         } else if let Some(pause) = self.nodes[node].stop_in_store.take() {
-            self.nodes[node].stopped_store = Some((deadline, confirmed));
+            self.nodes[node].stopped_store = Some(asked);
             self.pause(node, pause);
         } else {
-            self.nodes[node].kernel.extend(deadline, confirmed);
-            self.stirred = true;
-            if moves {
-                self.end_yields(node);
-            }
+            self.store(node, asked, moves, now);
         }
+    }
+
+    fn store(&mut self, node: usize, asked: Times, moves: bool, now: BootTime) {
+        match self.nodes[node].kernel.extend(asked, now) {
+            true => self.stored(node, moves),
+            false => self.refuse(node, true, BTreeSet::new()),
+        }
+    }
+
+    fn stored(&mut self, node: usize, moves: bool) {
+        self.stirred = true;
+        if moves {
+            self.end_yields(node);
+        }
+    }
+
+    fn refuse(&mut self, node: usize, passed: bool, yielded: BTreeSet<IpAddr>) {
+        let refused = Event::NotExtended { passed, yielded };
+        self.nodes[node].inbox.push_front(refused);
     }
 
     fn send(&mut self, node: usize, id: RequestId, request: Request) {
@@ -702,7 +726,6 @@ impl World {
     pub(super) fn pause(&mut self, node: usize, pause: u64) {
         self.say(|| format!("node {node} stops for {} ms", pause / MILLISECOND));
         self.nodes[node].paused = true;
-        self.nodes[node].stopped_at = self.at;
         let process = self.nodes[node].process;
         self.happens_in(pause, Happening::Resumes { node, process });
     }
@@ -712,14 +735,14 @@ impl World {
             self.say(|| format!("node {node} goes on"));
             self.nodes[node].paused = false;
             self.nodes[node].ran_since = self.at;
-            // A hole that stays: a store that is late by a pause moves a deadline that has passed,
-            // where the LAN was split in the pause and nobody heard the successor's claims.
-            let was_split =
-                self.kind == Kind::ControlPlane && self.lan_changed > self.nodes[node].stopped_at;
-            let store = self.nodes[node].stopped_store.take();
-            if let Some((deadline, confirmed)) = store.filter(|_| !was_split) {
-                self.nodes[node].kernel.extend(deadline, confirmed);
-                self.stirred = true;
+            if let Some(asked) = self.nodes[node].stopped_store.take() {
+                let now = self.nodes[node].clock(self.at);
+                if self.is(Mutation::LookedAtByTheAgent) {
+                    self.nodes[node].kernel.lift(asked);
+                    self.stirred = true;
+                } else {
+                    self.store(node, asked, false, now);
+                }
                 // What was heard meanwhile is not read at once.
                 let pause = self.dice.between(20, 200) * MILLISECOND;
                 return self.pause(node, pause);

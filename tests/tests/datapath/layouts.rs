@@ -6,7 +6,7 @@ use vip_agent::{
     attachment::Mode,
     io::datapath::{AttachType, MAPS, Slots, Tables, cleanup},
 };
-use vip_common::abi::{FOREVER, SLOT_SESSION, SessionRecord};
+use vip_common::abi::{FOREVER, LeaseSlot, SLOT_SESSION, SessionRecord};
 
 use crate::bed::{AUTO, bed, differ, foreign_tc_program, foreign_tcx, foreign_xdp, ours, pin, run};
 
@@ -33,7 +33,14 @@ fn a_new_layout_takes_the_links_over_and_the_old_one_is_retired_and_back_again()
             // Both are renewed while the links move.
             Slots::open(&others[0])
                 .unwrap()
-                .renew(SLOT_SESSION, FOREVER, FOREVER);
+                .set(
+                    SLOT_SESSION,
+                    LeaseSlot {
+                        deadline_boot_ns: FOREVER,
+                        confirmed_boot_ns: FOREVER,
+                        epoch: 0,
+                    },
+                );
             assert!(new.attach(bed.eth, AUTO).unwrap().adopted);
             let after = ours(&new, bed.eth, Mode::Native);
             assert!(differ(&before, &after));

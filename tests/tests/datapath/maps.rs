@@ -89,11 +89,56 @@ fn a_full_table_is_an_error_and_keeps_what_it_has() {
 
 #[test]
 #[ignore = "needs root"]
+fn the_kernel_moves_a_deadline_that_lies_ahead_and_no_other() {
+    bed(|bed| {
+        let datapath = bed.open();
+        let (slots, extender) = (
+            Slots::open(datapath.pins()).unwrap(),
+            datapath.extender().unwrap(),
+        );
+        let now = boottime_ns();
+        let ahead = LeaseSlot {
+            deadline_boot_ns: now + 60_000_000_000,
+            confirmed_boot_ns: now,
+            epoch: 9,
+        };
+        let passed = LeaseSlot {
+            deadline_boot_ns: now,
+            ..ahead
+        };
+        let (later, far) = (ahead.deadline_boot_ns + 1, ahead.deadline_boot_ns + 2);
+        for (before, after) in [
+            (
+                ahead,
+                LeaseSlot {
+                    deadline_boot_ns: far,
+                    confirmed_boot_ns: later,
+                    ..ahead
+                },
+            ),
+            (passed, passed),
+            (LeaseSlot::default(), LeaseSlot::default()),
+        ] {
+            slots.set(SLOT_SESSION, before);
+            let moved = extender.extend(SLOT_SESSION, far, later).unwrap();
+            assert_eq!(slots.get(SLOT_SESSION), after);
+            assert_eq!(moved, before != after);
+        }
+        slots.set(SLOT_SESSION, ahead);
+        assert!(extender.extend(SLOT_SESSION, now, 0).unwrap());
+        assert_eq!(slots.get(SLOT_SESSION), ahead, "nothing moves back");
+        let error = extender.extend(u16::MAX, far, later).unwrap_err();
+        assert!(error.to_string().contains("xvip_extend"), "{error}");
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn slots_are_seen_by_the_kernel_and_outlive_the_agent() {
     bed(|bed| {
         let datapath = bed.open();
         let slots = Slots::open(datapath.pins()).unwrap();
-        let now = boottime_ns();
+        let now = boottime_ns() + 60_000_000_000;
         let slot = LeaseSlot {
             deadline_boot_ns: now + 4,
             confirmed_boot_ns: now + 2,
@@ -101,7 +146,8 @@ fn slots_are_seen_by_the_kernel_and_outlive_the_agent() {
         };
         slots.set(SLOT_SESSION, slot);
         assert_eq!(slots.get(SLOT_SESSION), slot);
-        slots.renew(SLOT_SESSION, now + 40, now + 20);
+        let extender = datapath.extender().unwrap();
+        assert!(extender.extend(SLOT_SESSION, now + 40, now + 20).unwrap());
         drop((slots, datapath));
 
         let dumped = bed.dump("LEASES");

@@ -27,7 +27,7 @@ use crate::{
     config,
     event::{Fact, NodeFact},
     io::{
-        datapath::{DatapathError, Pins, Slots, Tables, boottime_ns},
+        datapath::{Datapath, DatapathError, Extender, Pins, Slots, Tables, boottime_ns},
         kube::{
             apiserver,
             connector::{Connector, ConnectorError},
@@ -236,7 +236,7 @@ pub(super) async fn start(
     config: &config::Config,
     cluster: &config::Kubernetes,
     inheritance: Inheritance,
-    pins: &Pins,
+    datapath: &Datapath,
     entries: SharedEntries,
 ) -> Result<(Kubernetes, Wires), KubernetesError> {
     let connector = Connector::new(cluster.kubeconfig.as_deref()).await?;
@@ -247,7 +247,8 @@ pub(super) async fn start(
         config,
         cluster,
         boot: inheritance.boot,
-        pins,
+        pins: datapath.pins(),
+        extender: datapath.extender()?,
         entries,
         rulings: rulings.clone(),
     };
@@ -306,6 +307,7 @@ pub(super) struct Process<'a> {
     pub(super) cluster: &'a config::Kubernetes,
     pub(super) boot: [u8; 16],
     pins: &'a Pins,
+    extender: Extender,
     entries: SharedEntries,
     rulings: mpsc::UnboundedSender<Ruling>,
 }
@@ -327,6 +329,7 @@ impl Process<'_> {
         Ok(Tenure {
             machine,
             slots: Slots::open(self.pins)?,
+            extender: self.extender.clone(),
             tables: Tables::open(self.pins)?,
             entries: self.entries.clone(),
             register: Register::new(connector, namespace, sender.clone(), M::replied)?,

@@ -125,8 +125,7 @@ impl Driver {
             Ownership::Kubernetes(cluster) => {
                 let left = Inheritance::find(&config, &tables, &slots, &programmed)?;
                 let entries = entries(left.rights(&programmed));
-                let pins = datapath.pins();
-                let started = kubernetes::start(&config, cluster, left, pins, entries.clone());
+                let started = kubernetes::start(&config, cluster, left, &datapath, entries.clone());
                 (entries, Some(started.await?))
             }
         };

@@ -23,7 +23,7 @@ use crate::{
     announce::Announcement,
     event::NodeFact,
     io::{
-        datapath::{DatapathError, Slots, Tables, boottime_ns},
+        datapath::{DatapathError, Extender, Slots, Tables, boottime_ns},
         kube::{register::Register, version::VersionError},
         packet_socket::PacketSocket,
     },
@@ -82,6 +82,7 @@ pub(super) enum Ruling {
 pub(super) struct Tenure<M: Lessee> {
     pub(super) machine: Shared<M>,
     pub(super) slots: Slots,
+    pub(super) extender: Extender,
     pub(super) tables: Tables,
     pub(super) entries: SharedEntries,
     pub(super) register: Register<M::Event>,
@@ -266,17 +267,19 @@ impl<M: Lessee> Tenure<M> {
         if confirmed.0 > slot.confirmed_boot_ns && slot.confirmed_boot_ns <= now {
             yielded = self.yielded(&slot);
         }
-        // Read last: between this and the store nothing waits.
-        let passed = boottime_ns() >= slot.deadline_boot_ns;
-        if passed || !yielded.is_empty() {
+        if !yielded.is_empty() {
+            let passed = boottime_ns() >= slot.deadline_boot_ns;
             return Some(M::not_extended(passed, yielded));
         }
-        self.slots.renew(
-            M::DUTY.slot(),
-            deadline.0.max(slot.deadline_boot_ns),
-            confirmed.0.max(slot.confirmed_boot_ns),
-        );
-        None
+        match self.extender.extend(M::DUTY.slot(), deadline.0, confirmed.0) {
+            Ok(true) => None,
+            Ok(false) => Some(M::not_extended(true, yielded)),
+            Err(error) => {
+                // As a stop of the process would be: the next extension comes soon.
+                self.failed("extend", &error);
+                None
+            }
+        }
     }
 
     /// VIPs of the session that the programs yielded for its present `confirmed`.

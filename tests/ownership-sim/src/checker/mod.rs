@@ -18,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use vip_common::abi::LeaseSlot;
 use vip_ownership::{
     BootTime, Claims, Config, ControlPlane, Event, Layout, Lease, Left, NodeName, OnApiLoss,
     PlaneConfig, Readiness, Reply, Request, Serves, SessionId, Timing,
@@ -193,27 +192,6 @@ impl Bounds {
                 Reply::Leases(leases)
             }
             (_, reply) => reply,
-        }
-    }
-
-    fn shown_times(
-        &self,
-        deadline: BootTime,
-        confirmed: BootTime,
-        now: BootTime,
-        slot: &LeaseSlot,
-    ) -> (BootTime, BootTime) {
-        let renews = confirmed.0 > slot.confirmed_boot_ns;
-        match self.mutation {
-            Some(Mutation::AnchoredAtTheAnswer) if renews => {
-                let until = now + self.timing.hold();
-                (deadline.max(until), confirmed.max(until))
-            }
-            Some(Mutation::HoldAboveDuration) if renews => {
-                let more = self.timing.duration();
-                (deadline + more, confirmed + more)
-            }
-            _ => (deadline, confirmed),
         }
     }
 

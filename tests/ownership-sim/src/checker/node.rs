@@ -1,10 +1,13 @@
 //! A node: its kernel, and its agent while there is one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use vip_ownership::{Action, BootTime, Event, Left, NodeName, Readiness, SessionId};
 
-use crate::{agent::Agent, kernel::Kernel};
+use crate::{
+    agent::Agent,
+    kernel::{Kernel, Times},
+};
 
 /// A node: its kernel, and its agent while there is one.
 #[derive(Clone, Debug)]
@@ -15,9 +18,9 @@ pub(super) struct Node {
     pub(super) pinned: Option<SessionId>,
     pub(super) agent: Option<Agent>,
     pub(super) paused: bool,
-    /// The next store of the slot stops the process between reading the clock and storing.
+    /// The process stops between its look for yields and the kernel's next store.
     pub(super) stops_in_store: bool,
-    pub(super) stopped_store: Option<(BootTime, BootTime)>,
+    pub(super) stopped_store: Option<Times>,
     pub(super) leaves: bool,
     pub(super) cut: bool,
     pub(super) readiness: Readiness,
@@ -41,6 +44,16 @@ impl Node {
             readiness: Readiness::Ready,
             inbox: VecDeque::new(),
             actions: VecDeque::new(),
+        }
+    }
+
+    /// The kernel moves the times, or says that the deadline has passed.
+    pub(super) fn stores(&mut self, asked: Times, now: BootTime) {
+        if !self.kernel.extend(asked, now) {
+            self.inbox.push_front(Event::NotExtended {
+                passed: true,
+                yielded: BTreeSet::new(),
+            });
         }
     }
 

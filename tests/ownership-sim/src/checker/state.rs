@@ -16,9 +16,10 @@ use super::{
     node::Node,
 };
 use crate::{
-    kernel::{Effect, Kernel},
+    kernel::{Effect, Kernel, Times},
     mutation::Mutation,
     register::{Change, Register},
+    saboteur::shown_times,
 };
 
 /// Wake-ups this close are not rounded up to the grid: claims are ten milliseconds apart.
@@ -228,8 +229,12 @@ impl State {
         let now = self.now();
         let place = self.node(node);
         place.paused = false;
-        if let Some((deadline, confirmed)) = place.stopped_store.take() {
-            place.kernel.extend(deadline, confirmed);
+        match place.stopped_store.take() {
+            Some(asked) if bounds.mutation == Some(Mutation::LookedAtByTheAgent) => {
+                place.kernel.lift(asked);
+            }
+            Some(asked) => place.stores(asked, now),
+            None => {}
         }
         self.works(bounds, node);
         if self.nodes[node].wake_at().is_some_and(|wake| wake <= now.0) {
@@ -379,7 +384,13 @@ impl State {
             Action::Extend {
                 deadline,
                 confirmed,
-            } => self.extends(bounds, node, deadline, confirmed),
+            } => {
+                let asked = Times {
+                    deadline,
+                    confirmed,
+                };
+                self.extends(bounds, node, asked);
+            }
             Action::Slot {
                 deadline,
                 confirmed,
@@ -432,12 +443,12 @@ impl State {
         }
     }
 
-    fn extends(&mut self, bounds: &Bounds, node: usize, deadline: BootTime, confirmed: BootTime) {
+    fn extends(&mut self, bounds: &Bounds, node: usize, asked: Times) {
         let now = self.now();
-        let (deadline, confirmed) =
-            bounds.shown_times(deadline, confirmed, now, &self.nodes[node].kernel.slot);
+        let slot = &self.nodes[node].kernel.slot;
+        let asked = shown_times(bounds.mutation, asked, now, slot, &bounds.timing);
         let place = self.node(node);
-        let moves = confirmed.0 > place.kernel.slot.confirmed_boot_ns;
+        let moves = asked.confirmed.0 > place.kernel.slot.confirmed_boot_ns;
         let passed = place.kernel.is_passed(now);
         let yielded: BTreeSet<_> = match moves {
             true => place.kernel.yielded(now).into_iter().collect(),
@@ -450,14 +461,16 @@ impl State {
             Some(Mutation::PassedDeadlineMoved) => !moves,
             _ => false,
         };
-        if (passed || !yielded.is_empty()) && !lifts {
+        if lifts {
+            place.kernel.lift(asked);
+        } else if !yielded.is_empty() {
             let refused = Event::NotExtended { passed, yielded };
             place.inbox.push_front(refused);
         } else if std::mem::take(&mut place.stops_in_store) {
-            place.stopped_store = Some((deadline, confirmed));
+            place.stopped_store = Some(asked);
             place.paused = true;
         } else {
-            place.kernel.extend(deadline, confirmed);
+            place.stores(asked, now);
         }
     }
 

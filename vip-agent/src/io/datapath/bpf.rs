@@ -79,6 +79,19 @@ pub(super) fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Runs a program once on a frame; what it returned.
+pub(super) fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<u32> {
+    let mut attr = empty();
+    attr.test.prog_fd = program.as_raw_fd() as u32;
+    attr.test.data_size_in = frame.len() as u32;
+    attr.test.data_in = frame.as_ptr() as u64;
+    // SAFETY: the frame outlives the call, which reads so many bytes of it; nothing is written but
+    // numbers in `attr`.
+    unsafe { bpf(bpf_cmd::BPF_PROG_TEST_RUN, &mut attr) }?;
+    // SAFETY: plain integers.
+    Ok(unsafe { attr.test.retval })
+}
+
 /// Attaches a program to an interface of the caller's network namespace. `flags` are XDP_FLAGS_*
 /// or, for tcx, BPF_F_*.
 ///

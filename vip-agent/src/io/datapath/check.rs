@@ -1,5 +1,5 @@
 //! The check after attach: a real question per family, on a synthetic entry, through each
-//! program that answers.
+//! program that answers; and a deadline to move, and one that has passed.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -41,6 +41,14 @@ pub enum CheckError {
         /// What it would send.
         frame: Vec<u8>,
     },
+    /// A deadline was left where it was, or moved although it had passed.
+    #[error("xvip_extend does not keep deadlines: the slot is {found:?} where {expected:?} was due")]
+    Deadline {
+        /// What the slot holds.
+        found: LeaseSlot,
+        /// What it should.
+        expected: LeaseSlot,
+    },
     /// The kernel could not run the program.
     #[error("{program} cannot be run on a test frame: {error}")]
     TestRun {
@@ -69,14 +77,7 @@ impl Datapath {
     /// no counter of users' VIPs moves.
     pub fn check(&self) -> Result<(), CheckError> {
         let mut tables = Tables::open(self.pins())?;
-        Slots::open(self.pins())?.set(
-            SLOT_CHECK,
-            LeaseSlot {
-                deadline_boot_ns: FOREVER,
-                confirmed_boot_ns: FOREVER,
-                epoch: EPOCH,
-            },
-        );
+        self.extend_all()?;
         let keys = [CHECK_IPV4.into(), CHECK_IPV6.into()]
             .map(|address| VipKey::new(address, TEST_RUN_IFINDEX));
         let entry = VipEntry {
@@ -93,6 +94,26 @@ impl Datapath {
             tables.vip_state.remove(&key)?;
         }
         asked
+    }
+
+    /// Leaves a slot whose deadline never passes.
+    fn extend_all(&self) -> Result<(), CheckError> {
+        let slots = Slots::open(self.pins())?;
+        let extender = self.extender()?;
+        let [passed, ahead, lasting] = [1, FOREVER - 1, FOREVER].map(|deadline| LeaseSlot {
+            deadline_boot_ns: deadline,
+            confirmed_boot_ns: deadline,
+            epoch: EPOCH,
+        });
+        for (before, expected) in [(passed, passed), (ahead, lasting)] {
+            slots.set(SLOT_CHECK, before);
+            let moved = extender.extend(SLOT_CHECK, FOREVER, FOREVER)?;
+            let found = slots.get(SLOT_CHECK);
+            if found != expected || moved != (before != expected) {
+                return Err(CheckError::Deadline { found, expected });
+            }
+        }
+        Ok(())
     }
 
     fn ask_all(&self) -> Result<(), CheckError> {

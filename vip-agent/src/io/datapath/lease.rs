@@ -1,21 +1,29 @@
-//! `LEASES`, mapped into memory: fencing and renewing are stores, whatever number of VIPs hangs
-//! on a slot, and no call can fail between the decision and its effect.
+//! `LEASES`, mapped into memory: fencing is a store, whatever number of VIPs hangs on a slot, and
+//! no call can fail between the decision and its effect. Moving a deadline is the kernel's act
+//! (docs/adr/0027-the-kernel-moves-deadlines.md).
 
 use std::{
     io,
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     ptr::NonNull,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Release, SeqCst},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release, SeqCst},
+        },
     },
 };
 
-use vip_common::abi::{LEASE_SLOTS, LeaseSlot};
+use aya::programs::Program;
+use vip_common::{
+    abi::{LEASE_SLOTS, LeaseSlot},
+    extension::{EXTENDED, Extension, PASSED},
+};
 
 use super::{
-    bpf,
-    object::{DatapathError, LEASES, Pins},
+    Datapath, bpf,
+    object::{DatapathError, Kernel, LEASES, Pins},
 };
 
 /// The time that deadlines are compared with: nanoseconds of `CLOCK_BOOTTIME`.
@@ -121,19 +129,6 @@ impl Slots {
         slot.deadline.store(to.deadline_boot_ns, SeqCst);
     }
 
-    /// Moves both times of a slot that keeps its epoch.
-    pub fn renew(&self, slot: u16, deadline_boot_ns: u64, confirmed_boot_ns: u64) {
-        let epoch = self.slot(slot).epoch.load(Acquire);
-        self.set(
-            slot,
-            LeaseSlot {
-                deadline_boot_ns,
-                confirmed_boot_ns,
-                epoch,
-            },
-        );
-    }
-
     /// Silences every VIP of a slot, from the next frame on.
     pub fn fence(&self, slot: u16) {
         self.slot(slot).deadline.store(0, Release);
@@ -146,6 +141,62 @@ impl Drop for Slots {
     fn drop(&mut self) {
         // SAFETY: mapped by `open` with this length, and no reference outlives `self`.
         unsafe { libc::munmap(self.memory.as_ptr().cast(), Self::BYTES) };
+    }
+}
+
+/// Moves deadlines that have not passed.
+#[derive(Clone, Debug)]
+pub struct Extender {
+    program: Arc<OwnedFd>,
+}
+
+impl Extender {
+    /// Moves both times of a slot on, neither of them back; false, and nothing moved, when its
+    /// deadline has passed at the instant of the store.
+    pub fn extend(
+        &self,
+        slot: u16,
+        deadline_boot_ns: u64,
+        confirmed_boot_ns: u64,
+    ) -> Result<bool, DatapathError> {
+        let asked = Extension {
+            deadline_boot_ns,
+            confirmed_boot_ns,
+            slot: slot.into(),
+            reserved: 0,
+        };
+        match bpf::test_run(self.program.as_fd(), &asked.to_frame()) {
+            Ok(EXTENDED) => Ok(true),
+            Ok(PASSED) => Ok(false),
+            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| DatapathError::Kernel {
+            what: "moving a deadline by xvip_extend",
+            error,
+        })
+    }
+}
+
+impl Datapath {
+    /// What moves deadlines.
+    pub fn extender(&self) -> Result<Extender, DatapathError> {
+        let name = Kernel::Extend.name();
+        let Some(Program::SchedClassifier(program)) = self.ebpf.program(name) else {
+            return Err(DatapathError::Incomplete(name));
+        };
+        let held = program.fd().map_err(|error| DatapathError::Program {
+            program: name,
+            error: Box::new(error),
+        })?;
+        let program = held.as_fd().try_clone_to_owned();
+        let program = program.map_err(|error| DatapathError::Kernel {
+            what: "holding xvip_extend",
+            error,
+        })?;
+        Ok(Extender {
+            program: Arc::new(program),
+        })
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     clsact::ClsactError,
     events::Records,
     kernel_log::KernelLog,
-    lease::{Slots, boottime_ns},
+    lease::{Extender, Slots, boottime_ns},
     links::Hook,
     object::{DatapathError, Kernel, MAPS, MapSpec, Pins, embedded, prerequisites},
     position::{Position, Seat},

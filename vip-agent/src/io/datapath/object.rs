@@ -241,11 +241,13 @@ pub enum Kernel {
     TcIn,
     /// tc, on what leaves.
     TcOut,
+    /// Moves deadlines; attached nowhere.
+    Extend,
 }
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ingress, Self::TcIn, Self::TcOut];
+    pub const ALL: [Self; 4] = [Self::Ingress, Self::TcIn, Self::TcOut, Self::Extend];
 
     /// The name in the object, and in the list of bpftool.
     pub const fn name(self) -> &'static str {
@@ -253,6 +255,7 @@ impl Kernel {
             Self::Ingress => "xvip_ingress",
             Self::TcIn => "xvip_tc_in",
             Self::TcOut => "xvip_tc_out",
+            Self::Extend => "xvip_extend",
         }
     }
 }
