@@ -42,10 +42,10 @@ pub(crate) fn agent(platform: Platform) -> Result<PathBuf, Error> {
 /// One file that needs no other: no loader, no libraries, so that the image is that file alone.
 fn compile(platform: Platform) -> Result<PathBuf, Error> {
     let mut cargo = platform.static_build();
-    command::run(cargo.args(["--release", "--package", "vip-agent"]))?;
+    command::run(cargo.args(["--profile", "agent", "--package", "vip-agent"]))?;
     let built = workspace::cargo_target()
         .join(platform.triple())
-        .join("release/vip-agent");
+        .join("agent/vip-agent");
     let bytes = fs::read(&built).map_err(Error::file(&built))?;
     let object = workspace::object();
     let object = fs::read(&object).map_err(Error::file(&object))?;

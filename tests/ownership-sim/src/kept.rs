@@ -301,6 +301,18 @@ pub const KEPT: &[Schedule] = &[
         kind: ControlPlane,
         steps: STOPPED_TWICE,
     },
+    // The store of 6 s happens at 9.75 s, after the deadline that it moves. The LAN was cut while B
+    // took over.
+    Schedule {
+        shows: Mutation::LookedAtByTheAgent,
+        kind: Sessions,
+        steps: LATE_STORE,
+    },
+    Schedule {
+        shows: Mutation::LookedAtByTheAgent,
+        kind: ControlPlane,
+        steps: LATE_STORE,
+    },
     // A is cut from the API at 4.6 s and holds on by itself. The store of 7 s happens at 9.75 s,
     // after the deadline that it moves, and after B took over and claimed.
     Schedule {
@@ -474,6 +486,15 @@ const EMPTIED: Steps = &[
     (200, Start(B)),
     (1_900, Lag(A, 3_000)),
     (2_000, EmptyLease(A)),
+];
+
+const LATE_STORE: Steps = &[
+    (0, Start(A)),
+    (200, Start(B)),
+    (4_600, ApiCut(A)),
+    (5_900, StopInStore(A, 3_850)),
+    (7_000, Segment(A, 1)),
+    (9_800, Segment(A, 0)),
 ];
 
 const STOPPED_TWICE: Steps = &[

@@ -46,7 +46,8 @@ pub enum Mutation {
     PassedDeadlineMoved,
     /// The clock is looked at by the agent, which may be stopped before it stores.
     LookedAtByTheAgent,
-    /// A claim that meets a passed deadline leaves no note.
+    /// The same, and a claim that meets a passed deadline leaves no note: behind the kernel's look
+    /// that note is a second wall.
     PassedDeadlineNotesNothing,
     /// A renewal lifts a passed deadline without a claim.
     LiftedWithoutClaim,
@@ -91,6 +92,16 @@ impl Mutation {
         Self::WaitForgotten,
     ];
 
+    /// A store that is late by a stop of the process moves a deadline that has passed.
+    pub(super) fn stores_late(self) -> bool {
+        matches!(
+            self,
+            Self::LookedAtByTheAgent
+                | Self::PassedDeadlineMoved
+                | Self::PassedDeadlineNotesNothing
+        )
+    }
+
     /// The machines that it is a mutant of: claims are the session's alone, and only in the
     /// control plane a Lease says that its session waits.
     pub fn kinds(self) -> &'static [Kind] {
@@ -106,9 +117,7 @@ impl Mutation {
             | Self::LeaseReadFirst
             | Self::CarvedByAnother
             | Self::FencedAfterGiving => &[Kind::Sessions],
-            Self::DeletedTakenAsFree | Self::LookedAtByTheAgent | Self::WaitForgotten => {
-                &[Kind::ControlPlane]
-            }
+            Self::DeletedTakenAsFree | Self::WaitForgotten => &[Kind::ControlPlane],
             Self::AnchoredAtTheAnswer
             | Self::HoldAboveDuration
             | Self::OwnDuration
@@ -117,6 +126,7 @@ impl Mutation {
             | Self::EntriesRevived
             | Self::EmptiedTakenAsRevoked
             | Self::PassedDeadlineMoved
+            | Self::LookedAtByTheAgent
             | Self::PassedDeadlineNotesNothing
             | Self::LiftedWithoutClaim
             | Self::YieldEndedWithoutClaim

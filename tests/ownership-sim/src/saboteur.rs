@@ -63,7 +63,7 @@ pub(super) fn shown_times(
 }
 
 impl World {
-    pub(super) fn is(&self, mutation: Mutation) -> bool {
+    fn is(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 

@@ -17,6 +17,7 @@ use super::{
     chaos::Chaos,
     check::{Observer, Violation},
     dice::Dice,
+    kernel::Times,
     mutation::Mutation,
     node::Node,
     register::{Change, Register, Tally},
@@ -659,14 +660,14 @@ impl World {
             Some(Mutation::PassedDeadlineMoved) => !moves,
             _ => false,
         };
-        if lifts {
-            self.nodes[node].kernel.lift(asked);
-            self.stored(node, moves);
-        } else if !yielded.is_empty() {
+        if !yielded.is_empty() && !lifts {
             self.refuse(node, passed, yielded);
         } else if let Some(pause) = self.nodes[node].stop_in_store.take() {
             self.nodes[node].stopped_store = Some(asked);
             self.pause(node, pause);
+        } else if lifts {
+            self.nodes[node].kernel.lift(asked);
+            self.stored(node, moves);
         } else {
             self.store(node, asked, moves, now);
         }
@@ -737,7 +738,7 @@ impl World {
             self.nodes[node].ran_since = self.at;
             if let Some(asked) = self.nodes[node].stopped_store.take() {
                 let now = self.nodes[node].clock(self.at);
-                if self.is(Mutation::LookedAtByTheAgent) {
+                if self.mutation.is_some_and(Mutation::stores_late) {
                     self.nodes[node].kernel.lift(asked);
                     self.stirred = true;
                 } else {

@@ -65,6 +65,7 @@ use crate::{
         kube::{apiserver, status::WriteNews, version::VersionError, watch::News},
         listener::Listener,
         lock::AgentLock,
+        memory,
         netlink::{Hint, HostChanges, Netlink},
         packet_socket::PacketSocket,
     },
@@ -135,6 +136,8 @@ pub struct Driver {
     checked: Result<(), String>,
     events_dropped: u64,
     rounds: u64,
+    /// Rounds whose memory was given back.
+    tidied: u64,
     round_at: Option<Duration>,
     /// When the entries in the kernel are next compared with ours.
     look_at: Duration,
@@ -301,6 +304,9 @@ impl Driver {
         self.count_lost_events();
         if self.round_at.is_none() {
             self.round_within(RESYNC);
+        }
+        if std::mem::replace(&mut self.tidied, self.rounds) != self.rounds {
+            memory::give_back();
         }
     }
 

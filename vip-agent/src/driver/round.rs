@@ -359,8 +359,8 @@ impl Driver {
         unbound
     }
 
-    /// Makes live what is bound, and announces it at once: what else a round does, to say it of
-    /// ten thousand VIPs for one, comes after their first frames.
+    /// Makes live what is bound, a batch of frames at a time, each announced at once: what else a
+    /// round does, to say it of ten thousand VIPs for one, comes after their first frames.
     async fn complete(
         &mut self,
         plan: &Plan,
@@ -376,11 +376,16 @@ impl Driver {
             .filter(|(key, _)| bound(key))
             .copied()
             .collect();
-        let mut live = self.entries.lock().write(&live)?;
-        live.retain(|(key, entry)| {
-            let (vip, ifindex) = (key.ip(), key.ifindex);
-            entry.slot != SLOT_NEVER && self.announcer.start(announce::Key { vip, ifindex })
-        });
+        let mut begun = Vec::new();
+        for some in live.chunks(announce::BATCH) {
+            let written = self.entries.lock().write(some)?;
+            begun.extend(written.into_iter().filter(|(key, entry)| {
+                let (vip, ifindex) = (key.ip(), key.ifindex);
+                entry.slot != SLOT_NEVER && self.announcer.start(announce::Key { vip, ifindex })
+            }));
+            // First frames go first.
+            self.announce().await;
+        }
         if self.rounds == 0 {
             // What the kernel went on answering is announced again all the same: the LAN may
             // have heard others meanwhile.
@@ -392,7 +397,7 @@ impl Driver {
             }
         }
         self.announce_what_is_due().await;
-        for (key, entry) in live {
+        for (key, entry) in begun {
             let what = VipFact::Live { epoch: entry.epoch };
             self.tell(Fact::vip(key.ip(), self.name(key.ifindex), what));
         }

@@ -171,6 +171,7 @@ impl Driver {
             checked,
             events_dropped,
             rounds: 0,
+            tidied: 0,
             round_at: None,
             look_at: super::RESYNC,
             _lock: lock,

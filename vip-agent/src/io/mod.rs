@@ -5,6 +5,7 @@ pub mod http;
 pub mod kube;
 pub mod listener;
 pub mod lock;
+pub mod memory;
 pub mod netlink;
 pub mod offload;
 pub mod packet_socket;

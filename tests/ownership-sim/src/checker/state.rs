@@ -230,7 +230,7 @@ impl State {
         let place = self.node(node);
         place.paused = false;
         match place.stopped_store.take() {
-            Some(asked) if bounds.mutation == Some(Mutation::LookedAtByTheAgent) => {
+            Some(asked) if bounds.mutation.is_some_and(Mutation::stores_late) => {
                 place.kernel.lift(asked);
             }
             Some(asked) => place.stores(asked, now),
@@ -461,14 +461,14 @@ impl State {
             Some(Mutation::PassedDeadlineMoved) => !moves,
             _ => false,
         };
-        if lifts {
-            place.kernel.lift(asked);
-        } else if !yielded.is_empty() {
+        if !yielded.is_empty() && !lifts {
             let refused = Event::NotExtended { passed, yielded };
             place.inbox.push_front(refused);
         } else if std::mem::take(&mut place.stops_in_store) {
             place.stopped_store = Some(asked);
             place.paused = true;
+        } else if lifts {
+            place.kernel.lift(asked);
         } else {
             place.stores(asked, now);
         }
