@@ -4,7 +4,7 @@
 //! target/cluster/bin      containerd, its shim and ctr, runc
 //!                cni      plugins for the pods' network
 //!                images   vip-agent.tar (the agent), pod.tar (a shell and a web server)
-//!                peers    kube-vip.tar
+//!                peers    kube-vip.tar, metallb-controller.tar, metallb-speaker.tar, metallb.yaml
 //! ```
 //!
 //! Debian's container runtime is unpacked, not installed: another one of this machine's stays.
@@ -19,7 +19,7 @@ use crate::{
     archive::Archive,
     envtest::{self, Set},
     error::Error,
-    helm, image, kube_vip,
+    helm, image, kube_vip, metallb,
     platform::Platform,
     setup::{self, Purpose},
     workspace,
@@ -74,13 +74,23 @@ fn peers(folder: &Path) -> Result<(), Error> {
     match kube_vip::ensure() {
         Ok(program) => {
             let output = folder.join("kube-vip.tar");
-            image::of_program(KUBE_VIP, "/kube-vip", &program, &output)
+            image::of_program(KUBE_VIP, "/kube-vip", &program, &output)?;
         }
-        Err(error) => {
-            println!("cluster: the move is tested without a real kube-vip: {error}");
-            Ok(())
-        }
+        Err(error) => println!("cluster: the move is tested without a real kube-vip: {error}"),
     }
+    let metallb = match metallb::ensure() {
+        Ok(metallb) => metallb,
+        Err(error) => {
+            println!("cluster: the move is tested without a real MetalLB: {error}");
+            return Ok(());
+        }
+    };
+    for (name, program) in &metallb.programs {
+        let reference = format!("registry.test/metallb-{name}:1");
+        let output = folder.join(format!("metallb-{name}.tar"));
+        image::of_program(&reference, &format!("/{name}"), program, &output)?;
+    }
+    link(&metallb.manifest, &folder.join("metallb.yaml"))
 }
 
 /// A symbolic link, made anew: what it led to may have moved.

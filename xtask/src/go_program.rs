@@ -14,6 +14,11 @@ pub(crate) struct GoProgram {
 }
 
 impl GoProgram {
+    /// Where it is built.
+    pub(crate) fn home(&self) -> PathBuf {
+        workspace::made().join(self.name).join(self.version)
+    }
+
     /// The program. `ldflags` may ask Go in the module.
     pub(crate) fn ensure(
         &self,
@@ -23,7 +28,7 @@ impl GoProgram {
             return Ok(workspace::root().join(given));
         }
         let (name, version, package) = (self.name, self.version, self.package);
-        let home = workspace::made().join(name).join(version);
+        let home = self.home();
         let program = home.join(name);
         if program.is_file() {
             return Ok(program);

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::{error::Error, go_program::GoProgram};
 
-/// Names the program for `cargo xtask cluster`; where it is set, that one is taken.
-const KUBE_VIP: &str = "XVIP_KUBE_VIP";
+/// Names the program for the tests; where it is set, that one is taken.
+pub(crate) const KUBE_VIP: &str = "XVIP_KUBE_VIP";
 /// The newest that Go's module proxy gave; 1.2.3, of which the figures of docs/comparison.md are,
 /// was refused there.
 const PROGRAM: GoProgram = GoProgram {

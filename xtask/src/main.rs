@@ -22,6 +22,7 @@ mod image;
 mod kube_vip;
 mod load_object;
 mod manifests;
+mod metallb;
 mod pictures;
 mod platform;
 mod setup;

@@ -9,7 +9,7 @@ use crate::{
     complaints::Complaints,
     envtest::{self, Set},
     error::Error,
-    helm,
+    helm, kube_vip,
     setup::{self, Purpose},
     tally::Tally,
     test_kernels, workspace,
@@ -80,6 +80,8 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     .env("XVIP_OBJECT", workspace::object());
     root.envs(assets.map(|assets| (envtest::ASSETS, assets)));
     root.envs(program.map(|program| (helm::HELM, program)));
+    // The cluster's parts have said it where it cannot be built.
+    root.envs(kube_vip::ensure().ok().map(|program| (kube_vip::KUBE_VIP, program)));
     root.envs(parts.map(|parts| (cluster::PARTS, parts)));
     report.tests("root tests", &mut root);
     for kernel in test_kernels::names() {

@@ -32,7 +32,7 @@ pub(super) struct Machine {
 }
 
 /// What `cargo xtask cluster` prepares: a path below its folder.
-fn part(path: &str) -> Result<PathBuf, BedError> {
+pub(super) fn part(path: &str) -> Result<PathBuf, BedError> {
     let parts = PathBuf::from(env::var_os("XVIP_CLUSTER").unwrap_or_default());
     let part = parts.join(path);
     match part.exists() {

@@ -29,6 +29,7 @@ mod ipvs;
 mod kube_vip;
 mod kubeadm;
 mod machine;
+mod metallb;
 mod node;
 mod settings;
 mod site;
@@ -40,6 +41,7 @@ pub use client::{Fetch, Fetching, NoPage};
 pub use continuity::without_a_failed_request;
 pub use kube_vip::{KUBE_VIP, KubeVip};
 pub use kubeadm::{Kubeadm, Role};
+pub use metallb::MetalLb;
 pub use node::{ProxyMode, RealNode};
 pub use workload::{AGENT, IMAGE, page, page_service};
 
