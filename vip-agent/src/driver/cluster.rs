@@ -12,7 +12,7 @@ use crate::{
     api::VipStatus,
     cluster::{
         self, Assignment, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served,
-        ServiceKey, Settings, Warning,
+        ServiceKey, ServiceStatus, Settings, Warning,
     },
     config::{self, VipSpec},
     host::Host,
@@ -35,6 +35,8 @@ const SETTLE: Duration = Duration::from_millis(2);
 /// A `Vip` that is being created is taken for created for so long: else each thought before it is
 /// seen would create it again, or give its address to another Service.
 const PROMISE: Duration = Duration::from_secs(10);
+/// A status that was sent is not sent again for so long while it is not seen.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// What the driver knows of the cluster, and has said to it.
 pub(super) struct View {
@@ -54,6 +56,8 @@ pub(super) struct View {
     gone: Gone,
     /// Until when `Vip`s that are being created are taken for created.
     promised_until: BTreeMap<IpAddr, Duration>,
+    /// Statuses of Services that are on their way, and until when they are waited for.
+    sent: BTreeMap<ServiceKey, (ServiceStatus, Duration)>,
     /// What was told of pools.
     faulted: BTreeMap<String, Vec<Condition>>,
     /// Statuses of the VIPs that this node holds, as they were written.
@@ -79,6 +83,7 @@ impl View {
             warned: BTreeMap::new(),
             gone: Gone::default(),
             promised_until: BTreeMap::new(),
+            sent: BTreeMap::new(),
             faulted: BTreeMap::new(),
             statuses: HashMap::new(),
         }
@@ -115,9 +120,28 @@ impl View {
             broken |= over && self.cluster.withdraw(*address);
             !over
         });
-        if broken {
+        if broken || self.sent.values().any(|(_, until)| *until <= now) {
             self.think_soon(now);
         }
+    }
+
+    /// Leaves out what is on its way.
+    fn unsent(&mut self, statuses: Vec<ServiceStatus>, now: Duration) -> Vec<ServiceStatus> {
+        let mut before = std::mem::take(&mut self.sent);
+        let mut unsent = Vec::new();
+        for status in statuses {
+            let sent = before.remove(&status.service);
+            let until = match sent.filter(|(sent, until)| *sent == status && now < *until) {
+                Some((_, until)) => until,
+                None => {
+                    unsent.push(status.clone());
+                    now + ON_ITS_WAY
+                }
+            };
+            let key = status.service.clone();
+            self.sent.insert(key, (status, until));
+        }
+        unsent
     }
 
     /// The nodes that may answer for a VIP, where an address row is wanted.
@@ -259,7 +283,8 @@ impl Driver {
         let Kubernetes { view, writes, .. } = kubernetes;
         let (vacancy, now) = (&mut self.ears.vacancy, self.started.elapsed());
         let lan = vacancy.answers(now);
-        let decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
+        let mut decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
+        decision.statuses = view.unsent(decision.statuses, now);
         // Their answers are thought about again.
         vacancy.ask(decision.probe.iter().copied(), now);
         for notice in view.notices(&decision) {
@@ -559,6 +584,31 @@ mod tests {
     }
 
     #[test]
+    fn a_status_that_is_on_its_way_is_not_sent_again_but_after_a_while() {
+        let mut view = View::new(&config::Services::default(), None);
+        let status = |ingress: &[&str]| {
+            let ingress = ingress.iter().filter_map(|ip| ip.parse().ok());
+            vec![ServiceStatus {
+                service: ServiceKey::new("web", "a"),
+                uid: "u".into(),
+                ingress: ingress.collect(),
+                conditions: Vec::new(),
+            }]
+        };
+        let one = || status(&["192.0.2.1"]);
+        assert_eq!(view.unsent(one(), ms(0)), one());
+        assert_eq!(view.unsent(one(), ms(500)), []);
+        assert_eq!(view.unsent(status(&[]), ms(600)), status(&[]), "another");
+        assert_eq!(view.unsent(one(), ms(700)), one());
+        assert_eq!(view.unsent(Vec::new(), ms(800)), [], "it was seen");
+        assert_eq!(view.unsent(one(), ms(900)), one(), "and wiped");
+        let late = ms(900) + ON_ITS_WAY;
+        view.review_promises(late, false);
+        assert_eq!(view.think_at, Some(late + SETTLE));
+        assert_eq!(view.unsent(one(), late), one());
+    }
+
+    #[test]
     fn news_are_thought_about_together_and_after_dear_thoughts_later() {
         let mut view = View::new(&config::Services::default(), None);
         view.took(ms(30), ms(100));
@@ -573,6 +623,6 @@ mod tests {
         view.think_at = None;
         view.took(ms(1000), ms(2000));
         view.think_soon(ms(2001));
-        assert_eq!(view.think_at, Some(ms(2300)));
+        assert_eq!(view.think_at, Some(ms(2400)));
     }
 }

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 /// A thought is paid for by so many times its own length.
-const PRICE: u32 = 8;
+const PRICE: u32 = 12;
 /// What may be owed: a few dear thoughts in a row, as one new Service takes, wait for nothing.
-const CREDIT: Duration = Duration::from_millis(800);
-const LONGEST_REST: Duration = Duration::from_millis(300);
+const CREDIT: Duration = Duration::from_millis(1200);
+const LONGEST_REST: Duration = Duration::from_millis(400);
 
 /// When the next thought may begin. Times are those since any fixed moment.
 #[derive(Debug, Default)]
@@ -62,12 +62,12 @@ mod tests {
     }
 
     #[test]
-    fn in_a_crowd_an_eighth_of_the_time_is_thought_however_dear_a_thought_is() {
+    fn in_a_crowd_a_twelfth_of_the_time_is_thought_however_dear_a_thought_is() {
         for each in [1, 5, 30] {
             let mut pace = Pace::default();
             think(&mut pace, ms(each), ms(0));
             let later = think(&mut pace, ms(each), ms(1000));
-            assert!((ms(90)..=ms(140)).contains(&later), "{each} ms: {later:?}");
+            assert!((ms(60)..=ms(110)).contains(&later), "{each} ms: {later:?}");
         }
     }
 

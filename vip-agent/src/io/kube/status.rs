@@ -56,7 +56,7 @@ const STATUSES: Limits = Limits {
 const NOTICES: Limits = Limits {
     in_flight: 2,
     burst: 50,
-    interval: Duration::from_millis(50),
+    interval: Duration::from_millis(100),
     waiting: 2000,
 };
 
