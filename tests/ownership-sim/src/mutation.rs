@@ -96,9 +96,7 @@ impl Mutation {
     pub(super) fn stores_late(self) -> bool {
         matches!(
             self,
-            Self::LookedAtByTheAgent
-                | Self::PassedDeadlineMoved
-                | Self::PassedDeadlineNotesNothing
+            Self::LookedAtByTheAgent | Self::PassedDeadlineMoved | Self::PassedDeadlineNotesNothing
         )
     }
 

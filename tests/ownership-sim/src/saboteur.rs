@@ -351,12 +351,7 @@ impl World {
     }
 
     /// The times that a node stores.
-    pub(super) fn shown_times(
-        &self,
-        asked: Times,
-        now: BootTime,
-        node: usize,
-    ) -> Times {
+    pub(super) fn shown_times(&self, asked: Times, now: BootTime, node: usize) -> Times {
         let timing = self.timing_of(node);
         let slot = &self.nodes[node].kernel.slot;
         shown_times(self.mutation, asked, now, slot, &timing)

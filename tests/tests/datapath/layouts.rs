@@ -31,16 +31,14 @@ fn a_new_layout_takes_the_links_over_and_the_old_one_is_retired_and_back_again()
             let others = new.pins().other_layouts().unwrap();
             assert_eq!(others.len(), 1);
             // Both are renewed while the links move.
-            Slots::open(&others[0])
-                .unwrap()
-                .set(
-                    SLOT_SESSION,
-                    LeaseSlot {
-                        deadline_boot_ns: FOREVER,
-                        confirmed_boot_ns: FOREVER,
-                        epoch: 0,
-                    },
-                );
+            Slots::open(&others[0]).unwrap().set(
+                SLOT_SESSION,
+                LeaseSlot {
+                    deadline_boot_ns: FOREVER,
+                    confirmed_boot_ns: FOREVER,
+                    epoch: 0,
+                },
+            );
             assert!(new.attach(bed.eth, AUTO).unwrap().adopted);
             let after = ours(&new, bed.eth, Mode::Native);
             assert!(differ(&before, &after));

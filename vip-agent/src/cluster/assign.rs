@@ -43,6 +43,7 @@ pub(super) fn compare(cluster: &Cluster, stock: &Stock<'_>, decision: &mut Decis
             continue;
         };
         match vip {
+            None if cluster.promised.get(&address) == Some(&wanted) => {}
             None => decision.create.push(wanted),
             Some(vip) if vip.assignment == wanted => {}
             Some(vip) => decision.update.push(Update {

@@ -79,16 +79,11 @@ pub fn decide(
         .collect();
     ours.sort_by_key(|service| (service.created.unwrap_or(Timestamp::MAX), &service.key));
     let mut named: HashMap<&ServiceKey, Vec<IpAddr>> = HashMap::new();
-    for vip in cluster
-        .vips
-        .values()
-        .filter(|vip| !vip.assignment.control_plane)
-    {
-        for service in &vip.assignment.services {
-            named
-                .entry(service)
-                .or_default()
-                .push(vip.assignment.address);
+    let standing = cluster.vips.values().map(|vip| &vip.assignment);
+    let assigned = standing.chain(cluster.promised.values());
+    for assignment in assigned.filter(|assignment| !assignment.control_plane) {
+        for service in &assignment.services {
+            named.entry(service).or_default().push(assignment.address);
         }
     }
     let mut stock = Stock::new(cluster, Judge::new(cluster, forbidden), lan);

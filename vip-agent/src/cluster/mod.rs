@@ -99,6 +99,8 @@ pub struct Cluster {
     namespaces: BTreeMap<String, Labels>,
     pools: BTreeMap<String, Pool>,
     vips: BTreeMap<IpAddr, Vip>,
+    /// `Vip`s that are being created, and were not seen yet.
+    promised: BTreeMap<IpAddr, Assignment>,
     listed: Listed,
 }
 
@@ -185,7 +187,21 @@ impl Cluster {
     pub fn vips(&mut self, change: Change<api::Vip>) -> bool {
         let read = |object: &_| Vip::read(object).map(|vip| (vip.assignment.address, vip));
         let listed = &mut self.listed.vips;
-        take(&mut self.vips, listed, change, read, Vip::is_unchanged)
+        let changed = take(&mut self.vips, listed, change, read, Vip::is_unchanged);
+        self.promised
+            .retain(|address, _| !self.vips.contains_key(address));
+        changed
+    }
+
+    /// A `Vip` is being created: its Services have the address, as far as decisions go. Until it
+    /// is seen, nothing shows it.
+    pub fn promise(&mut self, assignment: Assignment) {
+        self.promised.insert(assignment.address, assignment);
+    }
+
+    /// It was not created, or nobody knows: whether one was promised.
+    pub fn withdraw(&mut self, address: IpAddr) -> bool {
+        self.promised.remove(&address).is_some()
     }
 
     /// Every kind has been listed once: what is not known does not exist.

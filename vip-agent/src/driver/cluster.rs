@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Driver, kubernetes::Kubernetes};
+use super::{Driver, kubernetes::Kubernetes, pace::Pace};
 use crate::{
     api::VipStatus,
     cluster::{
-        self, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served, ServiceKey,
-        Settings, Warning,
+        self, Assignment, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served,
+        ServiceKey, ServiceStatus, Settings, Warning,
     },
     config::{self, VipSpec},
     host::Host,
@@ -20,7 +20,7 @@ use crate::{
         datapath::boottime_ns,
         kube::{
             notice::{About, Notice, Reason},
-            status::{LeaseKey, Seen, Write, WriteNews},
+            status::{LeaseKey, Seen, Target, Write, WriteNews},
             watch::News,
         },
     },
@@ -32,12 +32,11 @@ use jiff::Timestamp;
 /// News of the cluster are taken for so long before they are thought about: what is created
 /// together is decided together.
 const SETTLE: Duration = Duration::from_millis(2);
-/// A thought, and the round that follows from it, are cheap below this. With a thousand Services they
-/// are not, and while a thousand are created each of them is news: after a dear one nothing is
-/// thought for so many times as long, or every agent would take a core for itself.
-const CHEAP: Duration = Duration::from_millis(10);
-const REST: u32 = 2;
-const LONGEST_REST: Duration = Duration::from_millis(300);
+/// A `Vip` that is being created is taken for created for so long: else each thought before it is
+/// seen would create it again, or give its address to another Service.
+const PROMISE: Duration = Duration::from_secs(10);
+/// A status that was sent is not sent again for so long while it is not seen.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// What the driver knows of the cluster, and has said to it.
 pub(super) struct View {
@@ -50,12 +49,15 @@ pub(super) struct View {
     pub(super) unsettled: BTreeSet<IpAddr>,
     /// When to think about what is new.
     pub(super) think_at: Option<Duration>,
-    /// Not before then.
-    rest_until: Duration,
+    pace: Pace,
     /// What was told of Services, so that each is told once.
     refused: BTreeMap<ServiceKey, Vec<Refusal>>,
     warned: BTreeMap<ServiceKey, Vec<Warning>>,
     gone: Gone,
+    /// Until when `Vip`s that are being created are taken for created.
+    promised_until: BTreeMap<IpAddr, Duration>,
+    /// Statuses of Services that are on their way, and until when they are waited for.
+    sent: BTreeMap<ServiceKey, (ServiceStatus, Duration)>,
     /// What was told of pools.
     faulted: BTreeMap<String, Vec<Condition>>,
     /// Statuses of the VIPs that this node holds, as they were written.
@@ -76,10 +78,12 @@ impl View {
             served: None,
             unsettled: BTreeSet::new(),
             think_at: None,
-            rest_until: Duration::ZERO,
+            pace: Pace::default(),
             refused: BTreeMap::new(),
             warned: BTreeMap::new(),
             gone: Gone::default(),
+            promised_until: BTreeMap::new(),
+            sent: BTreeMap::new(),
             faulted: BTreeMap::new(),
             statuses: HashMap::new(),
         }
@@ -87,22 +91,57 @@ impl View {
 
     /// There is something to think about at `now`.
     pub(super) fn think_soon(&mut self, now: Duration) {
-        let at = (now + SETTLE).max(self.rest_until);
+        let at = self.pace.not_before(now + SETTLE);
         self.think_at.get_or_insert(at);
     }
 
     /// What was waited for has come.
     pub(super) fn think_now(&mut self, now: Duration) {
-        self.think_at = Some(now.max(self.rest_until));
+        self.think_at = Some(self.pace.not_before(now));
     }
 
     /// Something was thought, or done about it, until `now`.
     pub(super) fn took(&mut self, time: Duration, now: Duration) {
-        if time > CHEAP {
-            let rest = (time * REST).min(LONGEST_REST);
-            self.rest_until = self.rest_until.max(now) + rest;
-            self.rest_until = self.rest_until.min(now + LONGEST_REST);
+        self.pace.took(time, now);
+    }
+
+    /// A `Vip` is being created.
+    fn promise(&mut self, created: &Assignment, now: Duration) {
+        self.promised_until.insert(created.address, now + PROMISE);
+        self.cluster.promise(created.clone());
+    }
+
+    /// Forgets promises that were not kept in time; all of them `at_once`, since another node
+    /// allocates now.
+    pub(super) fn review_promises(&mut self, now: Duration, at_once: bool) {
+        let mut broken = false;
+        self.promised_until.retain(|address, until| {
+            let over = at_once || *until <= now;
+            broken |= over && self.cluster.withdraw(*address);
+            !over
+        });
+        if broken || self.sent.values().any(|(_, until)| *until <= now) {
+            self.think_soon(now);
         }
+    }
+
+    /// Leaves out what is on its way.
+    fn unsent(&mut self, statuses: Vec<ServiceStatus>, now: Duration) -> Vec<ServiceStatus> {
+        let mut before = std::mem::take(&mut self.sent);
+        let mut unsent = Vec::new();
+        for status in statuses {
+            let sent = before.remove(&status.service);
+            let until = match sent.filter(|(sent, until)| *sent == status && now < *until) {
+                Some((_, until)) => until,
+                None => {
+                    unsent.push(status.clone());
+                    now + ON_ITS_WAY
+                }
+            };
+            let key = status.service.clone();
+            self.sent.insert(key, (status, until));
+        }
+        unsent
     }
 
     /// The nodes that may answer for a VIP, where an address row is wanted.
@@ -148,14 +187,18 @@ impl Driver {
     /// What became of writes.
     pub(super) fn hear_of_writes(&mut self, news: WriteNews) {
         match news {
-            WriteNews::Taken(_) | WriteNews::Outdated(_) => {
+            WriteNews::Taken(address) | WriteNews::Outdated(address) => {
                 let now = self.now();
                 if let Some(kubernetes) = &mut self.kubernetes {
+                    kubernetes.view.cluster.withdraw(address);
                     kubernetes.view.think_soon(now);
                 }
             }
             WriteNews::Refused(target, error) => {
                 tracing::error!(?target, %error, "the API server refuses a write");
+                if let (Target::Vip(address), Some(kubernetes)) = (target, &mut self.kubernetes) {
+                    kubernetes.view.cluster.withdraw(address);
+                }
             }
             WriteNews::Failing(target, error) => {
                 tracing::warn!(?target, %error, "a write fails, and is tried again");
@@ -240,15 +283,27 @@ impl Driver {
         let Kubernetes { view, writes, .. } = kubernetes;
         let (vacancy, now) = (&mut self.ears.vacancy, self.started.elapsed());
         let lan = vacancy.answers(now);
-        let decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
+        let mut decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
+        decision.statuses = view.unsent(decision.statuses, now);
         // Their answers are thought about again.
         vacancy.ask(decision.probe.iter().copied(), now);
         for notice in view.notices(&decision) {
             // The writer ends with the process alone.
             let _ = writes.send(Write::Notice(notice));
         }
+        for created in &decision.create {
+            view.promise(created, now);
+        }
         for write in writes_of(decision) {
             let _ = writes.send(write);
+        }
+    }
+
+    /// Once a second.
+    pub(super) fn review_promises(&mut self) {
+        let now = self.now();
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.view.review_promises(now, false);
         }
     }
 
@@ -528,19 +583,46 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// When news at `now` are thought about, after a thought that took `time` until 100 ms.
-    fn thought(time: u64, now: u64) -> Duration {
+    #[test]
+    fn a_status_that_is_on_its_way_is_not_sent_again_but_after_a_while() {
         let mut view = View::new(&config::Services::default(), None);
-        view.took(ms(time), ms(100));
-        view.think_soon(ms(now));
-        view.think_at.unwrap()
+        let status = |ingress: &[&str]| {
+            let ingress = ingress.iter().filter_map(|ip| ip.parse().ok());
+            vec![ServiceStatus {
+                service: ServiceKey::new("web", "a"),
+                uid: "u".into(),
+                ingress: ingress.collect(),
+                conditions: Vec::new(),
+            }]
+        };
+        let one = || status(&["192.0.2.1"]);
+        assert_eq!(view.unsent(one(), ms(0)), one());
+        assert_eq!(view.unsent(one(), ms(500)), []);
+        assert_eq!(view.unsent(status(&[]), ms(600)), status(&[]), "another");
+        assert_eq!(view.unsent(one(), ms(700)), one());
+        assert_eq!(view.unsent(Vec::new(), ms(800)), [], "it was seen");
+        assert_eq!(view.unsent(one(), ms(900)), one(), "and wiped");
+        let late = ms(900) + ON_ITS_WAY;
+        view.review_promises(late, false);
+        assert_eq!(view.think_at, Some(late + SETTLE));
+        assert_eq!(view.unsent(one(), late), one());
     }
 
     #[test]
-    fn after_a_dear_thought_nothing_is_thought_for_twice_as_long() {
-        assert_eq!(thought(9, 101), ms(103), "a cheap one");
-        assert_eq!(thought(30, 101), ms(160));
-        assert_eq!(thought(30, 200), ms(202), "the rest is over");
-        assert_eq!(thought(1000, 101), ms(400), "no rest is longer");
+    fn news_are_thought_about_together_and_after_dear_thoughts_later() {
+        let mut view = View::new(&config::Services::default(), None);
+        view.took(ms(30), ms(100));
+        view.think_soon(ms(101));
+        assert_eq!(view.think_at, Some(ms(101) + SETTLE));
+        view.think_soon(ms(102));
+        assert_eq!(
+            view.think_at,
+            Some(ms(101) + SETTLE),
+            "the first news set it"
+        );
+        view.think_at = None;
+        view.took(ms(1000), ms(2000));
+        view.think_soon(ms(2001));
+        assert_eq!(view.think_at, Some(ms(2400)));
     }
 }

@@ -465,8 +465,10 @@ impl Driver {
                 return kubernetes.running.is_empty().then_some(End::Left);
             }
             Ruling::Allocates(allocates) => {
+                let now = self.now();
                 if let Some(kubernetes) = &mut self.kubernetes {
                     kubernetes.allocates = allocates;
+                    kubernetes.view.review_promises(now, true);
                 }
                 if allocates {
                     self.think();

@@ -16,6 +16,7 @@ mod incumbents;
 mod kubernetes;
 mod lessee;
 mod news;
+mod pace;
 mod patrol;
 mod plane;
 mod report;
@@ -301,6 +302,7 @@ impl Driver {
         self.tell_serves();
         self.program_settled();
         self.remove_gone_leases();
+        self.review_promises();
         self.count_lost_events();
         if self.round_at.is_none() {
             self.round_within(RESYNC);

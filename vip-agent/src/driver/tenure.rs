@@ -271,7 +271,10 @@ impl<M: Lessee> Tenure<M> {
             let passed = boottime_ns() >= slot.deadline_boot_ns;
             return Some(M::not_extended(passed, yielded));
         }
-        match self.extender.extend(M::DUTY.slot(), deadline.0, confirmed.0) {
+        match self
+            .extender
+            .extend(M::DUTY.slot(), deadline.0, confirmed.0)
+        {
             Ok(true) => None,
             Ok(false) => Some(M::not_extended(true, yielded)),
             Err(error) => {

@@ -16,7 +16,7 @@ use crate::kubernetes::{Bed, Call};
 const TIME: Duration = Duration::from_secs(40);
 /// Nothing but renewals for so long is rest.
 const CALM: Duration = Duration::from_secs(5);
-/// Thousands of Events are written at twenty a second.
+/// Thousands of Events are written at ten a second.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// At rest.

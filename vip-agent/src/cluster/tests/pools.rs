@@ -30,6 +30,39 @@ fn a_service_gets_an_address_of_a_pool_and_then_a_status() {
 }
 
 #[test]
+fn what_is_being_created_is_neither_created_again_nor_given_to_another() {
+    let mut bed = Bed::with_pool(json!(["192.0.2.8/30"]));
+    bed.service("b", json!({}));
+    let asked = bed.decide();
+    bed.apply(&asked);
+    let created = bed.decide().create;
+    bed.cluster.promise(created[0].clone());
+    assert!(bed.decide().create.is_empty(), "it is under way");
+    // It comes before the other in the order of Services.
+    bed.service("a", json!({}));
+    let asked = bed.decide();
+    bed.apply(&asked);
+    let decision = bed.decide();
+    let others: Vec<_> = decision.create.iter().map(|it| it.address).collect();
+    assert_eq!(others, [ip("192.0.2.9")]);
+    assert!(decision.statuses.is_empty(), "nothing stands yet");
+    bed.write(&created[0]);
+    bed.settle();
+    assert_eq!(
+        (&*bed.shown("b"), &*bed.shown("a")),
+        (&["192.0.2.8".to_owned()][..], &["192.0.2.9".to_owned()][..])
+    );
+
+    bed.service("c", json!({}));
+    let asked = bed.decide();
+    bed.apply(&asked);
+    let broken = bed.decide().create[0].clone();
+    bed.cluster.promise(broken.clone());
+    assert!(bed.cluster.withdraw(broken.address));
+    assert_eq!(bed.decide().create, [broken]);
+}
+
+#[test]
 fn without_any_pool_explicit_addresses_are_taken_as_they_are() {
     let mut bed = Bed::new();
     bed.service("a", json!({"spec": {"loadBalancerIP": "198.51.100.7"}}));

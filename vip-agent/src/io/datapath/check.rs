@@ -42,7 +42,9 @@ pub enum CheckError {
         frame: Vec<u8>,
     },
     /// A deadline was left where it was, or moved although it had passed.
-    #[error("xvip_extend does not keep deadlines: the slot is {found:?} where {expected:?} was due")]
+    #[error(
+        "xvip_extend does not keep deadlines: the slot is {found:?} where {expected:?} was due"
+    )]
     Deadline {
         /// What the slot holds.
         found: LeaseSlot,

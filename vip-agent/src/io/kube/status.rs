@@ -56,7 +56,7 @@ const STATUSES: Limits = Limits {
 const NOTICES: Limits = Limits {
     in_flight: 2,
     burst: 50,
-    interval: Duration::from_millis(50),
+    interval: Duration::from_millis(100),
     waiting: 2000,
 };
 
@@ -311,9 +311,12 @@ impl Desk {
         None
     }
 
+    /// When [`Self::next`] is to be asked again: lanes behind one that is busy wait for it.
     fn wake_at(&self) -> Option<Instant> {
         let lanes = [&self.vips, &self.statuses, &self.notices];
-        lanes.into_iter().filter_map(Outbox::wake_at).min()
+        let busy = lanes.iter().position(|lane| lane.is_busy());
+        let heard = &lanes[..busy.map_or(lanes.len(), |place| place + 1)];
+        heard.iter().filter_map(|lane| lane.wake_at()).min()
     }
 
     fn is_idle(&self) -> bool {
@@ -532,6 +535,11 @@ mod tests {
         }
         let begun: Vec<_> = std::iter::from_fn(|| desk.next(now)).collect();
         assert_eq!(begun.len(), VIPS.in_flight, "{begun:?}");
+        assert_eq!(
+            desk.wake_at(),
+            None,
+            "what waits behind them waits for them"
+        );
         for write in begun {
             desk.ended(write, Ok(()), now);
         }
