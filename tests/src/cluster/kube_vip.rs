@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::netns::BedError;
 
-use super::{Cluster, RealNode};
+use super::{Cluster, RealNode, settings::POD_IMAGE};
 
 const IMAGE: &str = "registry.test/kube-vip:1";
 const ARCHIVE: &str = "peers/kube-vip.tar";
@@ -36,9 +36,17 @@ impl KubeVip {
     }
 
     /// Has it serve the addresses of a Service, which asks for them by kube-vip's annotation.
+    /// Beside it a cloud provider is named that gives nothing out, and its pools.
     pub fn start(self, cluster: &Cluster, service: &str, vips: &[&str]) -> Result<(), BedError> {
+        cluster.control.apply(&provider().to_string())?;
+        cluster.control.apply(&self.manifest().to_string())?;
+        self.serve(cluster, service, vips)
+    }
+
+    /// What the real one does once it runs.
+    pub fn serve(self, cluster: &Cluster, service: &str, vips: &[&str]) -> Result<(), BedError> {
         match self {
-            Self::Real => cluster.control.apply(&manifest().to_string()).map(drop),
+            Self::Real => Ok(()),
             Self::ByHand => {
                 bind(&cluster.nodes[LEADER], "add", vips)?;
                 let ingress: Vec<_> = vips.iter().map(|vip| json!({"ip": vip})).collect();
@@ -56,18 +64,44 @@ impl KubeVip {
         }
     }
 
-    /// Ends it as its users do.
-    pub fn stop(self, cluster: &Cluster, vips: &[&str]) -> Result<(), BedError> {
+    /// What the real one does when it ends.
+    pub fn end(self, cluster: &Cluster, vips: &[&str]) -> Result<(), BedError> {
         match self {
-            Self::Real => {
-                let delete = ["delete", "daemonset", "-n", "kube-system", KUBE_VIP];
-                let wait = ["--cascade=foreground", "--timeout=60s"];
-                let delete = [&delete[..], &wait].concat();
-                cluster.control.kubectl(&delete, "").map(drop)
-            }
+            Self::Real => Ok(()),
             Self::ByHand => bind(&cluster.nodes[LEADER], "del", vips),
         }
     }
+
+    /// One leader for all Services, both families, and timings for a small cluster.
+    fn manifest(self) -> Value {
+        match self {
+            Self::Real => manifest(IMAGE, &["manager"]),
+            // It sleeps.
+            Self::ByHand => manifest(POD_IMAGE, &[]),
+        }
+    }
+}
+
+/// The cloud provider: what it is called, and its pools. Its Pod sleeps.
+fn provider() -> Value {
+    let name = "kube-vip-cloud-provider";
+    let labels = json!({"app": name});
+    let metadata = |name: &str| json!({"name": name, "namespace": "kube-system"});
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("kubevip"),
+            "data": {"range-global": "192.0.2.120-192.0.2.129"},
+        },
+        {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(name),
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels},
+                "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+                    "name": name, "image": POD_IMAGE, "imagePullPolicy": "Never",
+                }]},
+            }},
+        },
+    ]})
 }
 
 fn bind(node: &RealNode, verb: &str, vips: &[&str]) -> Result<(), BedError> {
@@ -82,8 +116,7 @@ fn bind(node: &RealNode, verb: &str, vips: &[&str]) -> Result<(), BedError> {
     })
 }
 
-/// One leader for all Services, both families, and timings for a small cluster.
-fn manifest() -> Value {
+fn manifest(image: &str, arguments: &[&str]) -> Value {
     let environment = [
         ("vip_arp", "true"),
         ("port", "6443"),
@@ -147,9 +180,9 @@ fn manifest() -> Value {
                     "hostNetwork": true,
                     "containers": [{
                         "name": "kube-vip",
-                        "image": IMAGE,
+                        "image": image,
                         "imagePullPolicy": "Never",
-                        "args": ["manager"],
+                        "args": arguments,
                         "env": environment,
                         "securityContext": {"capabilities": {
                             "add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"],

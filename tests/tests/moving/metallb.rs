@@ -1,21 +1,17 @@
-//! A cluster of real nodes moves from the real MetalLB to xvip as docs/move-from-metallb.md says,
-//! while a client goes on asking and fetching.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "clippy sees only functions with #[test] as tests"
-)]
+//! docs/move-from-metallb.md.
 
-use std::{env, fs, process::Command, thread::sleep, time::Duration};
+use std::{thread::sleep, time::Duration};
 
 use serde_json::Value;
 use tests::{
-    agent,
-    cluster::{AGENT, Cluster, Fetching, IMAGE, MetalLb, page_service},
+    cluster::{Cluster, Fetching, MetalLb, page_service},
     observer::Observer,
-    packages::NAMESPACE,
 };
 
+use crate::{Mover, PAUSE, kubectl, wait_restarted};
+
+const PAGE: &str = "docs/move-from-metallb.md";
+const SECTION: &str = "Move from MetalLB";
 /// What the Service asks for.
 const ASKED: &str = "192.0.2.130";
 /// What MetalLB may give out besides.
@@ -24,53 +20,8 @@ const POOL: [&str; 3] = [
     "192.0.2.140-192.0.2.149",
     "2001:db8::140-2001:db8::149",
 ];
-const PAUSE: Duration = Duration::from_millis(50);
 /// From a speaker's end until somebody of ours answers.
 const DARK: Duration = Duration::from_millis(4000);
-
-fn kubectl(cluster: &Cluster, arguments: &[&str]) -> String {
-    cluster.control.kubectl(arguments, "").unwrap()
-}
-
-fn vip_agent(arguments: &[&str]) -> String {
-    let output = Command::new(agent::binary())
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "vip-agent {arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// MetalLB's objects and the Services of the cluster as xvip's.
-fn converted(cluster: &Cluster) -> String {
-    let folder = env::temp_dir().join(format!("xvip-metallb-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let kinds = "ipaddresspools,l2advertisements,bgpadvertisements,bgppeers";
-    let printed = [
-        (
-            "metallb.yaml",
-            kubectl(
-                cluster,
-                &["get", kinds, "-n", "metallb-system", "-o", "yaml"],
-            ),
-        ),
-        (
-            "services.yaml",
-            kubectl(cluster, &["get", "svc,ns", "-A", "-o", "yaml"]),
-        ),
-    ];
-    let mut arguments = vec!["convert".to_owned(), "metallb".to_owned()];
-    for (name, text) in printed {
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
-        arguments.extend(["-f".to_owned(), path.display().to_string()]);
-    }
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-    let text = vip_agent(&arguments);
-    fs::remove_dir_all(&folder).unwrap();
-    text
-}
 
 /// Addresses in the status of a Service.
 fn ingress(cluster: &Cluster, service: &str) -> Vec<String> {
@@ -127,42 +78,16 @@ fn every_service_keeps_its_addresses_from_metallb_to_xvip_and_none_has_two_answe
     let observer = Observer::ask(&cluster.client, &vips, PAUSE).unwrap();
     let fetching = Fetching::start(&cluster.client, &vips, PAUSE).unwrap();
     sleep(Duration::from_millis(500));
-    let scale = [
-        "scale",
-        "deployment",
-        "-n",
-        "metallb-system",
-        "controller",
-        "--replicas=0",
-    ];
-    kubectl(cluster, &scale);
-    for kind in ["crds", "rbac"] {
-        let text = vip_agent(&["manifest", kind]);
-        cluster.control.apply(&text).unwrap();
-    }
-    cluster.control.apply(&converted(cluster)).unwrap();
-    let set = [
-        "manifest",
-        "daemonset",
-        "--without-config",
-        "--image",
-        IMAGE,
-    ];
-    cluster.control.apply(&vip_agent(&set)).unwrap();
-    cluster.wait_agents().unwrap();
+    let mut mover = Mover::new(
+        cluster,
+        PAGE,
+        Vec::new(),
+        &["metallb.yaml", "services.yaml", "xvip.yaml"],
+    );
+    mover.follow_without(SECTION, &[DELETE, EDIT, RESTART]);
     sleep(Duration::from_secs(3));
     let ends = observer.now();
-    kubectl(
-        cluster,
-        &[
-            "delete",
-            "ds",
-            "-n",
-            "metallb-system",
-            "speaker",
-            "--cascade=foreground",
-        ],
-    );
+    mover.follow_only(SECTION, &[DELETE]);
     for vip in &vips {
         cluster.wait_holder(vip).unwrap();
         cluster.wait_page_at(vip, 80).unwrap();
@@ -183,28 +108,40 @@ fn every_service_keeps_its_addresses_from_metallb_to_xvip_and_none_has_two_answe
         println!("{vip}: unanswered for {dark:.1?} after the speakers ended");
         assert!(dark < DARK, "{vip}: {dark:?}");
     }
-    let failed = fetches.iter().filter(|fetch| fetch.page.is_err()).count();
+    let failed: Vec<_> = fetches.iter().filter(|fetch| fetch.page.is_err()).collect();
     println!(
-        "of {} requests {failed} failed, while nobody answered",
-        fetches.len()
+        "of {} requests {} failed, while nobody answered",
+        fetches.len(),
+        failed.len()
     );
-    assert_eq!(services.map(|(name, _)| ingress(cluster, name)), given);
-
-    // Afterwards `adopt` is taken out again.
-    let config = cluster
-        .json(&["configmap", AGENT, "-n", NAMESPACE])
-        .unwrap();
-    let text = config["data"]["config.yaml"].as_str().unwrap_or_default();
-    assert!(text.contains("adopt"), "{text}");
+    let early: Vec<_> = failed.iter().filter(|fetch| fetch.at < ends).collect();
+    assert!(early.is_empty(), "{early:?}");
+    assert_eq!(
+        services.map(|(name, _)| ingress(cluster, name)),
+        given,
+        "the addresses are the same"
+    );
     let pools = cluster.json(&["vippools"]).unwrap();
-    let names: Vec<_> = pools["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(name_of)
-        .collect();
+    let pools = pools["items"].as_array().unwrap();
+    let names: Vec<_> = pools.iter().map(name_of).collect();
     assert_eq!(names, ["lan"]);
+    mover.follow_only(SECTION, &[EDIT, RESTART]);
+    wait_restarted(cluster);
+    mover.reader.finish(&[PAGE]);
+
+    for (name, _) in services {
+        kubectl(cluster, &["delete", "service", name]);
+    }
+    kubectl(
+        cluster,
+        &["delete", "namespace", "metallb-system", "xvip-system"],
+    );
+    kubectl(cluster, &["delete", "vips,vippools", "--all"]);
 }
+
+const DELETE: &str = "kubectl delete ds -n metallb-system speaker";
+const EDIT: &str = "kubectl edit cm -n xvip-system xvip-agent";
+const RESTART: &str = "kubectl rollout restart -n xvip-system ds/xvip-agent";
 
 fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
