@@ -1,6 +1,6 @@
 //! Taking the place of a load balancer that binds its addresses and lets the kernel answer, as
-//! kube-vip does. Here its state is set up by hand, on the light bed; `tests/tests/moving.rs` moves
-//! a real cluster from the real one.
+//! kube-vip does, on the light bed: its state is set up by hand, and for the API server's VIP the
+//! real one runs, too. `tests/tests/moving` moves a real cluster.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -45,11 +45,11 @@ pub(super) const ELSEWHERE: [(&str, &str); 8] = [
     ("docs/maps.md", "it names a command of docs/bpftool.md"),
     (
         "docs/move-from-kube-vip.md",
-        "tests/tests/moving.rs goes this way",
+        "tests/tests/moving follows it",
     ),
     (
         "docs/move-from-metallb.md",
-        "it takes a MetalLB: tests/tests/adoption.rs has the waiting",
+        "tests/tests/moving follows it, where MetalLB could be built",
     ),
     ("docs/performance.md", "it names runs of this repository"),
     ("docs/proofs.md", "it names runs of this repository"),
