@@ -268,10 +268,15 @@ fn the_api_servers_vip_is_adopted_from_the_real_kube_vip_and_nobody_notices() {
     leader.terminate().unwrap();
     // The other takes over what kube-vip has left, and binds beside us.
     let bound = || {
-        let said = stacked.bed.nodes[0].peer().run("ip -o address show dev eth0")?;
+        let said = stacked.bed.nodes[0]
+            .peer()
+            .run("ip -o address show dev eth0")?;
         Ok(said.contains(VIPS[0]))
     };
-    until("the other kube-vip to bind", bound, || follower.last_words()).unwrap();
+    until("the other kube-vip to bind", bound, || {
+        follower.last_words()
+    })
+    .unwrap();
     sleep(ms(2000));
     follower.terminate().unwrap();
     sleep(ms(1000));

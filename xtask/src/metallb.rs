@@ -9,9 +9,10 @@ use std::{
 use crate::{command, error::Error, go_program::GoProgram};
 
 const MODULE: &str = "go.universe.tf/metallb";
+/// The newest whose requirements Go's module proxy gave: 0.16.2 wants an `frr-k8s` that was refused.
 const CONTROLLER: GoProgram = GoProgram {
     name: "metallb-controller",
-    version: "0.16.2",
+    version: "0.15.2",
     package: "go.universe.tf/metallb/controller",
     variable: "XVIP_METALLB_CONTROLLER",
 };

@@ -81,7 +81,11 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     root.envs(assets.map(|assets| (envtest::ASSETS, assets)));
     root.envs(program.map(|program| (helm::HELM, program)));
     // The cluster's parts have said it where it cannot be built.
-    root.envs(kube_vip::ensure().ok().map(|program| (kube_vip::KUBE_VIP, program)));
+    root.envs(
+        kube_vip::ensure()
+            .ok()
+            .map(|program| (kube_vip::KUBE_VIP, program)),
+    );
     root.envs(parts.map(|parts| (cluster::PARTS, parts)));
     report.tests("root tests", &mut root);
     for kernel in test_kernels::names() {

@@ -26,7 +26,8 @@ use crate::{
 
 /// The API server's, on the management bridge.
 const ADDRESS: &str = "198.51.100.1";
-pub(super) const PORT: u16 = 6443;
+/// Where API servers listen.
+pub const PORT: u16 = 6443;
 const ETCD: &str = "http://127.0.0.1:2379";
 /// For API servers of nodes.
 const ETCD_OF_NODES: &str = "http://198.51.100.1:2379";

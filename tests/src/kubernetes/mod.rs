@@ -38,7 +38,7 @@ pub use audit::Call;
 pub use bed::Bed;
 pub(crate) use bed::{lan, manifest, plug};
 pub use bridge::Bridge;
-pub use control_plane::{ControlPlane, User};
+pub use control_plane::{ControlPlane, PORT, User};
 pub(crate) use control_plane::{binary, line};
 pub use daemon::Daemon;
 pub use flood::Flood;

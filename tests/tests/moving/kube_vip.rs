@@ -127,7 +127,7 @@ fn is_scraped(cluster: &Cluster) {
     let targets: Vec<_> = (targets.iter())
         .map(|(name, address)| (&**name, &**address))
         .collect();
-    let prometheus = Prometheus::start(&cluster.client, &targets).unwrap();
+    let prometheus = Prometheus::start(&cluster.nodes[0].peer, &targets).unwrap();
     for (query, expected) in [("sum(up)", "=> 3 "), ("sum(xvip_claims_held)", "=> 2 ")] {
         let is_so = || {
             let said = prometheus.answer(query);
