@@ -39,6 +39,7 @@ const MAC: Mac = Mac([2, 0, 0x5e, 0, 0x53, 1]);
 const SENDER: Sender = Sender {
     mac: MAC,
     own_ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+    own_ipv6: None,
     router: false,
 };
 

@@ -46,6 +46,8 @@ pub struct Sender {
     pub mac: Mac,
     /// An IPv4 address of the node's own on it, for [`Form::RequestFromVip`].
     pub own_ipv4: Option<Ipv4Addr>,
+    /// An IPv6 address of the node's own on it, for [`questions`].
+    pub own_ipv6: Option<Ipv6Addr>,
     /// IPv6 forwarding is on: the R flag (RFC 4861, 4.4).
     pub router: bool,
 }
@@ -67,6 +69,18 @@ pub enum Form {
     Probe,
     /// A question from the node's own address, see [`ask_ipv4`] and [`ask_ipv6`]; no announcement.
     Ask,
+}
+
+/// What asks whether anybody answers for `vip`, claiming nothing. There are responders that leave
+/// a solicitation without a link-layer address alone, and with it every probe (MetalLB's): they are
+/// asked from the node's own address, too.
+pub fn questions(vip: IpAddr, sender: &Sender) -> Vec<Bytes> {
+    let probe = announcement(Form::Probe, vip, sender);
+    let ask = match (vip, sender.own_ipv6) {
+        (IpAddr::V6(vip), Some(own)) => Some(ask_ipv6(vip, None, own, sender.mac)),
+        _ => None,
+    };
+    probe.into_iter().chain(ask).collect()
 }
 
 /// The frame that announces `vip` by `form`; none where the form belongs to the other family,
@@ -408,6 +422,22 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_a_probe_alone_is_asked_from_the_nodes_own_address_too() {
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+        let mut sender = Sender {
+            mac: MAC,
+            own_ipv4: None,
+            own_ipv6: Some(own),
+            router: false,
+        };
+        assert_eq!(questions(VIP4.into(), &sender), [probe(VIP4, MAC)]);
+        let both = [solicitation(VIP6, MAC), ask_ipv6(VIP6, None, own, MAC)];
+        assert_eq!(questions(VIP6.into(), &sender), both);
+        sender.own_ipv6 = None;
+        assert_eq!(questions(VIP6.into(), &sender), [solicitation(VIP6, MAC)]);
+    }
+
+    #[test]
     fn a_gratuitous_request_has_the_vip_twice_and_no_target_mac() {
         let expected = padded(
             "ffffffffffff 02005e005301 0806  0001 0800 06 04 0001
@@ -523,6 +553,7 @@ mod tests {
         let sender = Sender {
             mac: MAC,
             own_ipv4: None,
+            own_ipv6: None,
             router: false,
         };
         assert_eq!(

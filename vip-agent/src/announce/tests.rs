@@ -13,6 +13,7 @@ use crate::vip::Mac;
 const SENDER: Sender = Sender {
     mac: Mac([2, 0, 0, 0, 0, 1]),
     own_ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)),
+    own_ipv6: None,
     router: false,
 };
 const OTHER_MAC: Sender = Sender {

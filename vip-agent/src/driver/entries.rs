@@ -11,7 +11,7 @@ use vip_common::abi::{ANY_INTERFACE, SLOT_NEVER, VipEntry, VipKey};
 
 use crate::{
     announce::{self, Announcement},
-    frame::{Form, Sender, announcement},
+    frame::{self, Form, Sender, announcement},
     io::datapath::{DatapathError, Table},
     reconcile::Programmed,
     rights::{Claim, Rights},
@@ -195,20 +195,23 @@ impl Entries {
         Ok(frames.collect())
     }
 
-    /// The frame that asks who has a VIP.
-    pub(super) fn probe(&self, vip: IpAddr) -> Option<Announcement> {
+    /// The frames that ask who has a VIP.
+    pub(super) fn probe(&self, vip: IpAddr) -> Vec<Announcement> {
         let entry = self.homes(&BTreeSet::from([vip])).next();
         let ifindex = match &entry {
-            Some((key, _)) => key.ifindex,
-            None => *self.spared.get(&vip)?,
+            Some((key, _)) => Some(key.ifindex),
+            None => self.spared.get(&vip).copied(),
         };
-        let sender = *self.senders.get(&ifindex)?;
+        let sender = ifindex.and_then(|ifindex| Some((ifindex, *self.senders.get(&ifindex)?)));
+        let Some((ifindex, sender)) = sender else {
+            return Vec::new();
+        };
         let mac = entry.map_or(sender.mac, |(_, entry)| Mac(entry.mac));
-        let sender = Sender { mac, ..sender };
-        let form = Form::Probe;
-        let frame = announcement(form, vip, &sender)?;
+        let frames = frame::questions(vip, &Sender { mac, ..sender }).into_iter();
         let key = announce::Key { vip, ifindex };
-        Some(Announcement { key, form, frame })
+        let form = Form::Probe;
+        let asked = frames.map(|frame| Announcement { key, form, frame });
+        asked.collect()
     }
 
     /// Entries of VIPs on interfaces.

@@ -13,7 +13,7 @@ use super::Driver;
 use crate::{
     announce::{Announcement, Key},
     event::{Fact, InterfaceFact, NodeFact},
-    frame::{self, Form, Sender, announcement},
+    frame::{self, Form, Sender},
     heard::{Heard, Kind},
     hearing::{Ask, Hearing},
     host::Link,
@@ -184,6 +184,11 @@ impl Driver {
                 kubernetes.probe_answered(vip);
                 ProbeAnswer::Claimed
             }
+            // Whoever answers at all is waited for where another may answer.
+            Kind::Modest if self.is_unsettled(vip) => {
+                kubernetes.probe_answered(vip);
+                ProbeAnswer::Modest
+            }
             Kind::Modest => ProbeAnswer::Modest,
         };
         self.metrics.probe_answered(vip, result);
@@ -250,16 +255,18 @@ impl Driver {
             let sender = Sender {
                 mac: link.mac?,
                 own_ipv4: None,
+                own_ipv6: link.link_local(),
                 router: false,
             };
             let (vip, ifindex) = (address, link.ifindex);
-            Some(Announcement {
+            let frames = frame::questions(vip, &sender).into_iter();
+            Some(frames.map(move |frame| Announcement {
                 key: Key { vip, ifindex },
                 form: Form::Probe,
-                frame: announcement(Form::Probe, vip, &sender)?,
-            })
+                frame,
+            }))
         });
-        probes.collect()
+        probes.flatten().collect()
     }
 
     /// Addresses turned out to be free or taken, or are unknown again.

@@ -201,6 +201,7 @@ impl Driver {
                 .map(|mac| Sender {
                     mac,
                     own_ipv4: link.own_ipv4(),
+                    own_ipv6: link.link_local(),
                     router: link.ipv6_forwarding,
                 });
             self.entries.lock().set_sender(link.ifindex, sender);

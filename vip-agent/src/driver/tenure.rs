@@ -339,8 +339,8 @@ impl<M: Lessee> Tenure<M> {
     }
 
     async fn probe(&self, vip: IpAddr) {
-        let frame = self.entries.lock().probe(vip);
-        self.send(frame.into_iter().collect()).await;
+        let frames = self.entries.lock().probe(vip);
+        self.send(frames).await;
     }
 
     /// What does not leave in time does not leave: a claim is repeated, a probe too.
