@@ -5,6 +5,7 @@ use std::{thread::sleep, time::Duration};
 use serde_json::json;
 use tests::{
     cluster::{Cluster, Fetching, KUBE_VIP, KubeVip, NoPage, page_service},
+    manual::rule,
     observer::{Observed, Observer},
     prometheus::Prometheus,
 };
@@ -80,7 +81,12 @@ fn every_service_keeps_its_addresses_from_kube_vip_to_xvip_and_nobody_notices() 
     println!("three nodes Ready after {:.1?}", cluster.took);
     let kube_vip = served(cluster);
     let files = ["kube-vip.yaml", "pools.yaml", "services.yaml", "xvip.yaml"];
-    let mut mover = Mover::new(cluster, PAGE, Vec::new(), &files);
+    const ELSEWHERE: &str = "this control plane has no VIP: adoption.rs";
+    let rules = vec![
+        rule(PAGE, "kubectl get lease -n kube-system xvip-control-plane").not_here(ELSEWHERE),
+        rule(PAGE, "vip-agent status").not_here(ELSEWHERE),
+    ];
+    let mut mover = Mover::new(cluster, PAGE, rules, &files);
 
     let mut leader = 0;
     let observed = unnoticed(cluster, "the move", |observer| {
@@ -128,7 +134,7 @@ fn is_scraped(cluster: &Cluster) {
         .map(|(name, address)| (&**name, &**address))
         .collect();
     let prometheus = Prometheus::start(&cluster.nodes[0].peer, &targets).unwrap();
-    for (query, expected) in [("sum(up)", "=> 3 "), ("sum(xvip_claims_held)", "=> 2 ")] {
+    for (query, expected) in [("sum(up)", "=> 3 "), ("sum(xvip_vip_held)", "=> 2 ")] {
         let is_so = || {
             let said = prometheus.answer(query);
             Ok(said.is_ok_and(|said| said.contains(expected)))
@@ -140,13 +146,16 @@ fn is_scraped(cluster: &Cluster) {
 
 /// The way back: kube-vip binds beside the agents, and answers once they are gone and cleaned up.
 fn back(cluster: &Cluster, kube_vip: KubeVip, mover: &mut Mover<'_>) {
-    const APPLY: &str = "kubectl apply -f kube-vip.yaml";
+    const COMES: [&str; 2] = [
+        "kubectl apply -f kube-vip.yaml",
+        "kubectl scale deployment -n kube-system kube-vip-cloud-provider --replicas=1",
+    ];
     let observer = Observer::ask(&cluster.client, &VIPS, PAUSE).unwrap();
-    mover.follow_only("Back", &[APPLY]);
+    mover.follow_only("Back", &COMES);
     kube_vip.serve(cluster, "web", &VIPS).unwrap();
     sleep(Duration::from_secs(8));
     let before = observer.now();
-    mover.follow_without("Back", &[APPLY]);
+    mover.follow_without("Back", &COMES);
     for vip in VIPS {
         cluster.wait_page_at(vip, 80).unwrap();
     }
