@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use super::{Driver, kubernetes::Kubernetes, pace::Pace};
+use super::{Driver, kubernetes::Kubernetes, pace::Pace, under_way::UnderWay};
 use crate::{
     api::VipStatus,
     cluster::{
         self, Assignment, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served,
-        ServiceKey, ServiceStatus, Settings, Warning,
+        ServiceKey, Settings, Warning,
     },
     config::{self, VipSpec},
     host::Host,
@@ -32,11 +32,6 @@ use jiff::Timestamp;
 /// News of the cluster are taken for so long before they are thought about: what is created
 /// together is decided together.
 const SETTLE: Duration = Duration::from_millis(2);
-/// A `Vip` that is being created is taken for created for so long: else each thought before it is
-/// seen would create it again, or give its address to another Service.
-const PROMISE: Duration = Duration::from_secs(10);
-/// A status that was sent is not sent again for so long while it is not seen.
-const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// What the driver knows of the cluster, and has said to it.
 pub(super) struct View {
@@ -54,10 +49,7 @@ pub(super) struct View {
     refused: BTreeMap<ServiceKey, Vec<Refusal>>,
     warned: BTreeMap<ServiceKey, Vec<Warning>>,
     gone: Gone,
-    /// Until when `Vip`s that are being created are taken for created.
-    promised_until: BTreeMap<IpAddr, Duration>,
-    /// Statuses of Services that are on their way, and until when they are waited for.
-    sent: BTreeMap<ServiceKey, (ServiceStatus, Duration)>,
+    under_way: UnderWay,
     /// What was told of pools.
     faulted: BTreeMap<String, Vec<Condition>>,
     /// Statuses of the VIPs that this node holds, as they were written.
@@ -82,8 +74,7 @@ impl View {
             refused: BTreeMap::new(),
             warned: BTreeMap::new(),
             gone: Gone::default(),
-            promised_until: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            under_way: UnderWay::default(),
             faulted: BTreeMap::new(),
             statuses: HashMap::new(),
         }
@@ -107,41 +98,20 @@ impl View {
 
     /// A `Vip` is being created.
     fn promise(&mut self, created: &Assignment, now: Duration) {
-        self.promised_until.insert(created.address, now + PROMISE);
+        self.under_way.promise(created.address, now);
         self.cluster.promise(created.clone());
     }
 
-    /// Forgets promises that were not kept in time; all of them `at_once`, since another node
-    /// allocates now.
-    pub(super) fn review_promises(&mut self, now: Duration, at_once: bool) {
-        let mut broken = false;
-        self.promised_until.retain(|address, until| {
-            let over = at_once || *until <= now;
-            broken |= over && self.cluster.withdraw(*address);
-            !over
-        });
-        if broken || self.sent.values().any(|(_, until)| *until <= now) {
+    /// Thinks again about what was not seen in time; about all promises `at_once`, since another
+    /// node allocates now.
+    pub(super) fn review(&mut self, now: Duration, at_once: bool) {
+        let mut late = self.under_way.is_late(now);
+        for address in self.under_way.broken(now, at_once) {
+            late |= self.cluster.withdraw(address);
+        }
+        if late {
             self.think_soon(now);
         }
-    }
-
-    /// Leaves out what is on its way.
-    fn unsent(&mut self, statuses: Vec<ServiceStatus>, now: Duration) -> Vec<ServiceStatus> {
-        let mut before = std::mem::take(&mut self.sent);
-        let mut unsent = Vec::new();
-        for status in statuses {
-            let sent = before.remove(&status.service);
-            let until = match sent.filter(|(sent, until)| *sent == status && now < *until) {
-                Some((_, until)) => until,
-                None => {
-                    unsent.push(status.clone());
-                    now + ON_ITS_WAY
-                }
-            };
-            let key = status.service.clone();
-            self.sent.insert(key, (status, until));
-        }
-        unsent
     }
 
     /// The nodes that may answer for a VIP, where an address row is wanted.
@@ -284,7 +254,7 @@ impl Driver {
         let (vacancy, now) = (&mut self.ears.vacancy, self.started.elapsed());
         let lan = vacancy.answers(now);
         let mut decision = cluster::decide(&view.cluster, &view.settings, &forbidden, &lan);
-        decision.statuses = view.unsent(decision.statuses, now);
+        decision.statuses = view.under_way.unsent(decision.statuses, now);
         // Their answers are thought about again.
         vacancy.ask(decision.probe.iter().copied(), now);
         for notice in view.notices(&decision) {
@@ -300,10 +270,10 @@ impl Driver {
     }
 
     /// Once a second.
-    pub(super) fn review_promises(&mut self) {
+    pub(super) fn review_what_is_under_way(&mut self) {
         let now = self.now();
         if let Some(kubernetes) = &mut self.kubernetes {
-            kubernetes.view.review_promises(now, false);
+            kubernetes.view.review(now, false);
         }
     }
 
@@ -581,31 +551,6 @@ mod tests {
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
-    }
-
-    #[test]
-    fn a_status_that_is_on_its_way_is_not_sent_again_but_after_a_while() {
-        let mut view = View::new(&config::Services::default(), None);
-        let status = |ingress: &[&str]| {
-            let ingress = ingress.iter().filter_map(|ip| ip.parse().ok());
-            vec![ServiceStatus {
-                service: ServiceKey::new("web", "a"),
-                uid: "u".into(),
-                ingress: ingress.collect(),
-                conditions: Vec::new(),
-            }]
-        };
-        let one = || status(&["192.0.2.1"]);
-        assert_eq!(view.unsent(one(), ms(0)), one());
-        assert_eq!(view.unsent(one(), ms(500)), []);
-        assert_eq!(view.unsent(status(&[]), ms(600)), status(&[]), "another");
-        assert_eq!(view.unsent(one(), ms(700)), one());
-        assert_eq!(view.unsent(Vec::new(), ms(800)), [], "it was seen");
-        assert_eq!(view.unsent(one(), ms(900)), one(), "and wiped");
-        let late = ms(900) + ON_ITS_WAY;
-        view.review_promises(late, false);
-        assert_eq!(view.think_at, Some(late + SETTLE));
-        assert_eq!(view.unsent(one(), late), one());
     }
 
     #[test]

@@ -468,7 +468,7 @@ impl Driver {
                 let now = self.now();
                 if let Some(kubernetes) = &mut self.kubernetes {
                     kubernetes.allocates = allocates;
-                    kubernetes.view.review_promises(now, true);
+                    kubernetes.view.review(now, true);
                 }
                 if allocates {
                     self.think();

@@ -23,6 +23,7 @@ mod report;
 mod round;
 mod start;
 mod tenure;
+mod under_way;
 
 use std::{
     cell::RefCell,
@@ -302,7 +303,7 @@ impl Driver {
         self.tell_serves();
         self.program_settled();
         self.remove_gone_leases();
-        self.review_promises();
+        self.review_what_is_under_way();
         self.count_lost_events();
         if self.round_at.is_none() {
             self.round_within(RESYNC);
