@@ -248,62 +248,68 @@ fn start_kube_vip(bed: &Bed, program: &Path, node: usize) -> Daemon {
     Daemon::start(peer, Path::new("/usr/bin/env"), arguments, log).unwrap()
 }
 
-#[test]
-#[ignore = "needs root"]
-fn the_api_servers_vip_is_adopted_from_the_real_kube_vip_and_nobody_notices() {
-    let Some(program) = real_kube_vip() else {
-        println!("kube-vip could not be built here: its state is set up by hand alone");
-        return;
-    };
-    let mut stacked = Stacked::without_agents(3).unwrap();
-    let mut leader = start_kube_vip(&stacked.bed, &program, LEADER);
-    let observer = Observer::ask(&stacked.bed.client, &VIPS, PAUSE * 2).unwrap();
-    stacked.wait_answered(&observer).unwrap();
-    let mut follower = start_kube_vip(&stacked.bed, &program, 0);
-    let began = observer.now();
-    for node in [0, 2, LEADER] {
-        stacked.join(node, "adopt: [kube-vip]\n").unwrap();
+/// Who answers for the API server's VIP before us, on [`LEADER`] first.
+enum Former {
+    /// The real kube-vip, on two nodes: its leader and a follower.
+    Real(PathBuf, Vec<Daemon>),
+    /// Its state, set up by hand.
+    ByHand,
+}
+
+impl Former {
+    fn find() -> Self {
+        match real_kube_vip() {
+            Some(program) => Self::Real(program, Vec::new()),
+            None => {
+                println!("kube-vip could not be built here: its state is set up by hand");
+                Self::ByHand
+            }
+        }
     }
-    wait_adopted(&stacked);
-    leader.terminate().unwrap();
-    // The other takes over what kube-vip has left, and binds beside us.
-    let bound = || {
-        let said = stacked.bed.nodes[0]
-            .peer()
-            .run("ip -o address show dev eth0")?;
-        Ok(said.contains(VIPS[0]))
-    };
-    until("the other kube-vip to bind", bound, || {
-        follower.last_words()
-    })
-    .unwrap();
-    sleep(ms(2000));
-    follower.terminate().unwrap();
-    sleep(ms(1000));
-    let observed = observer.finish().unwrap();
-    observed.undisturbed(began).unwrap();
-    let mac = stacked.bed.nodes[LEADER].mac();
-    for vip in VIPS {
-        assert_eq!(observed.timeline(vip).answerers(), [mac].into(), "{vip}");
+
+    fn start(&mut self, bed: &Bed, node: usize) {
+        match self {
+            Self::Real(program, running) => running.push(start_kube_vip(bed, program, node)),
+            Self::ByHand if node == LEADER => kube_vip(bed, node, "add"),
+            Self::ByHand => {}
+        }
+    }
+
+    /// The leader ends; the other takes over what it has left, and binds beside us.
+    fn end(&mut self, bed: &Bed) {
+        match self {
+            Self::Real(_, running) => running[0].terminate().unwrap(),
+            Self::ByHand => {
+                kube_vip(bed, LEADER, "del");
+                kube_vip(bed, 0, "add");
+            }
+        }
+        let bound = || {
+            let said = bed.nodes[0].peer().run("ip -o address show dev eth0")?;
+            Ok(said.contains(VIPS[0]))
+        };
+        let last_words = || match self {
+            Self::Real(_, running) => running[1].last_words(),
+            Self::ByHand => String::new(),
+        };
+        until("the other kube-vip to bind", bound, last_words).unwrap();
+        sleep(ms(2000));
+        match self {
+            Self::Real(_, running) => running[1].terminate().unwrap(),
+            Self::ByHand => kube_vip(bed, 0, "del"),
+        }
     }
 }
 
-/// Who might hold an earlier Lease is not known: the first answer comes after a minute.
-fn wait_adopted(stacked: &Stacked) {
-    for vip in VIPS {
-        let answering = || Ok(stacked.bed.nodes[LEADER].agent().vip(vip)?["state"] == "answering");
-        let shown = || format!("{:?}", stacked.bed.nodes[LEADER].agent().status());
-        until_within(Duration::from_secs(70), "the adoption", answering, shown).unwrap();
-    }
-}
-
 #[test]
 #[ignore = "needs root"]
-fn the_api_servers_vip_is_adopted_where_kube_vip_answers_for_it() {
+fn the_api_servers_vip_is_adopted_where_kube_vip_answers_for_it_and_nobody_notices() {
     let mut stacked = Stacked::without_agents(3).unwrap();
-    kube_vip(&stacked.bed, LEADER, "add");
+    let mut former = Former::find();
+    former.start(&stacked.bed, LEADER);
     let observer = Observer::ask(&stacked.bed.client, &VIPS, PAUSE * 4).unwrap();
     stacked.wait_answered(&observer).unwrap();
+    former.start(&stacked.bed, 0);
     let began = observer.now();
     // The others are candidates first, and leave the Lease alone.
     for node in [0, 2, LEADER] {
@@ -316,9 +322,18 @@ fn the_api_servers_vip_is_adopted_where_kube_vip_answers_for_it() {
         holder.starts_with(&stacked.bed.nodes[LEADER].name()),
         "{holder}"
     );
-    wait_adopted(&stacked);
-    kube_vip(&stacked.bed, LEADER, "del");
-    kube_vip(&stacked.bed, 0, "add");
-    sleep(ms(2000));
-    observer.finish().unwrap().undisturbed(began).unwrap();
+    // Who might hold an earlier Lease is not known: the first answer comes after a minute.
+    for vip in VIPS {
+        let answering = || Ok(stacked.bed.nodes[LEADER].agent().vip(vip)?["state"] == "answering");
+        let shown = || format!("{:?}", stacked.bed.nodes[LEADER].agent().status());
+        until_within(Duration::from_secs(70), "the adoption", answering, shown).unwrap();
+    }
+    former.end(&stacked.bed);
+    sleep(ms(1000));
+    let observed = observer.finish().unwrap();
+    observed.undisturbed(began).unwrap();
+    let mac = stacked.bed.nodes[LEADER].mac();
+    for vip in VIPS {
+        assert_eq!(observed.timeline(vip).answerers(), [mac].into(), "{vip}");
+    }
 }
