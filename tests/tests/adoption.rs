@@ -288,7 +288,8 @@ impl Former {
             let said = bed.nodes[0].peer().run("ip -o address show dev eth0")?;
             Ok(said.contains(VIPS[0]))
         };
-        let last_words = || match self {
+        let former = &*self;
+        let last_words = || match former {
             Self::Real(_, running) => running[1].last_words(),
             Self::ByHand => String::new(),
         };

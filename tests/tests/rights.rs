@@ -84,6 +84,8 @@ fn needs(call: &Call) -> [Right; 2] {
 /// A life that needs everything: Services come, share, are refused, change and go; agents start,
 /// crash and leave.
 fn live(bed: &mut Bed) {
+    // Another allocator would begin the series anew.
+    bed.wait_rows_at_rest().unwrap();
     bed.put_pool("front", json!({"addresses": ["192.0.2.100/30"]}))
         .unwrap();
     let sharing = |name: &str, port| {

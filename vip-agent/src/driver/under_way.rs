@@ -104,7 +104,7 @@ mod tests {
         under_way.promise(one, ms(0));
         under_way.promise(two, ms(5));
         assert_eq!(under_way.broken(PROMISE, false), [one]);
-        assert_eq!(under_way.broken(PROMISE, false), [IpAddr::from([0; 4]); 0]);
+        assert!(under_way.broken(PROMISE, false).is_empty());
         assert_eq!(under_way.broken(PROMISE, true), [two]);
     }
 }
