@@ -43,7 +43,7 @@ impl Extension {
 
 /// What the program returns: the times were moved.
 pub const EXTENDED: u32 = 1;
-/// The deadline had passed, or somebody fenced the slot meanwhile: it is as it was.
+/// The deadline had passed, or somebody fenced the slot meanwhile: it stays where it was.
 pub const PASSED: u32 = 2;
 /// There is no such slot, or no such frame.
 pub const REFUSED: u32 = 0;
