@@ -15,6 +15,7 @@ use ownership_sim::{
     checker::{Bounds, Explored, Fault, SOMETIMES, TWO},
     search,
 };
+use tests::process::give_way;
 
 const SEEDS: u64 = 10_000;
 
@@ -83,6 +84,7 @@ fn walk(kind: Kind, test: &str, seeds: u64) -> Option<Tally> {
 
 #[test]
 fn ten_thousand_seeds_never_show_two_answerers_and_heal_to_exactly_one() {
+    give_way();
     let Some(tally) = walk(Kind::Sessions, "ten_thousand", SEEDS) else {
         return;
     };
@@ -103,6 +105,7 @@ fn ten_thousand_seeds_never_show_two_answerers_and_heal_to_exactly_one() {
 
 #[test]
 fn the_lease_of_the_control_plane_never_shows_two_answerers_and_heals_to_exactly_one() {
+    give_way();
     let Some(tally) = walk(Kind::ControlPlane, "control_plane", SEEDS) else {
         return;
     };
@@ -140,6 +143,7 @@ fn judge(schedule: &Schedule) -> Option<String> {
 
 #[test]
 fn the_kept_schedules_show_their_mutants_and_nothing_without_them() {
+    give_way();
     let only = std::env::var("XVIP_MUTANT").unwrap_or_default();
     let chosen = KEPT
         .iter()
@@ -150,6 +154,7 @@ fn the_kept_schedules_show_their_mutants_and_nothing_without_them() {
 
 #[test]
 fn every_mutant_has_a_schedule_that_shows_it() {
+    give_way();
     let missing: Vec<_> = Mutation::ALL
         .into_iter()
         .flat_map(|mutant| mutant.kinds().iter().map(move |kind| (mutant, *kind)))
@@ -199,6 +204,7 @@ fn explore(bounds: &Bounds) -> Explored {
 
 #[test]
 fn all_states_that_one_fault_leads_to_have_one_answerer_and_heal() {
+    give_way();
     for kind in [Kind::Sessions, Kind::ControlPlane] {
         let explored = explore(&Bounds::new(kind, 1));
         for sometimes in SOMETIMES {
@@ -209,6 +215,7 @@ fn all_states_that_one_fault_leads_to_have_one_answerer_and_heal() {
 
 #[test]
 fn all_states_that_two_faults_lead_to_have_one_answerer_and_heal() {
+    give_way();
     let faults = number("XVIP_FAULTS");
     for kind in [Kind::Sessions, Kind::ControlPlane] {
         match faults {
@@ -226,6 +233,7 @@ fn all_states_that_two_faults_lead_to_have_one_answerer_and_heal() {
 
 #[test]
 fn the_checker_finds_mutants() {
+    give_way();
     use Fault::{Cordon, Crash, Cut, Edit, Late};
     use Kind::{ControlPlane, Sessions};
     let found: [(Kind, Mutation, &[Fault]); 10] = [
@@ -254,6 +262,7 @@ fn the_checker_finds_mutants() {
 #[test]
 #[ignore = "a search, of minutes: wants XVIP_MUTANT"]
 fn schedules_are_looked_for() {
+    give_way();
     let Ok(wanted) = std::env::var("XVIP_MUTANT") else {
         return;
     };

@@ -13,6 +13,7 @@ use tests::{
         world::State,
     },
     model::Model,
+    process::give_way,
     test_run::{Bed, Shell, boot_time, object},
 };
 use vip_common::{
@@ -116,6 +117,7 @@ fn frames() -> usize {
 #[test]
 #[ignore = "needs root"]
 fn mutated_frames_get_the_same_in_kernel_and_userspace() -> Verdict {
+    give_way();
     const STATES: [State; 6] = [
         State::Confirmed,
         State::Fenced,

@@ -20,6 +20,7 @@ mod golden;
 mod helm;
 mod image;
 mod kube_vip;
+mod lanes;
 mod load_object;
 mod manifests;
 mod metallb;

@@ -9,7 +9,7 @@ use crate::{
     complaints::Complaints,
     envtest::{self, Set},
     error::Error,
-    helm, kube_vip,
+    helm, kube_vip, lanes,
     setup::{self, Purpose},
     tally::Tally,
     test_kernels, workspace,
@@ -19,7 +19,9 @@ use crate::{
 pub(crate) struct Args {}
 
 /// Crates whose tests need no privilege; `vip-ebpf` cannot be built for the host.
-const UNPRIVILEGED: [&str; 5] = ["--workspace", "--exclude", "vip-ebpf", "--exclude", "tests"];
+const UNPRIVILEGED: [&str; 5] = ["--workspace", "--exclude", "vip-ebpf", "--exclude", BEDS];
+/// The package of those that need root.
+const BEDS: &str = "tests";
 
 pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
     let mut report = Report::default();
@@ -46,12 +48,14 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
         command::run(clippy.args(["--", "-D", "warnings"])).map(|()| None)
     });
     report.step("arch", || arch::run(arch::Args {}).map(|()| None));
-    report.tests(
-        "unit tests",
-        command::cargo(None)
-            .args(["test", "--no-fail-fast"])
-            .args(UNPRIVILEGED),
-    );
+    report.tests("unit tests", |line| {
+        let mut units = command::cargo(None);
+        units.args(["test", "--no-fail-fast"]).args(UNPRIVILEGED);
+        let mut docs = command::cargo(None);
+        docs.args(["test", "--doc", "--package", BEDS]);
+        let units = command::watch(&mut units, &mut *line);
+        command::watch(&mut docs, line).and(units)
+    });
     let mut assets = None;
     report.step("envtest", || {
         assets = Some(envtest::ensure(Set::Full)?);
@@ -67,27 +71,24 @@ pub(crate) fn run(Args {}: Args) -> Result<(), Error> {
         parts = Some(cluster::ensure()?);
         Ok(None)
     });
-    let mut root = command::cargo(None);
-    root.args([
-        "test",
-        "--no-fail-fast",
-        "--package",
-        "tests",
-        "--",
-        "--include-ignored",
-    ])
-    .env("XVIP_AGENT", workspace::agent())
-    .env("XVIP_OBJECT", workspace::object());
-    root.envs(assets.map(|assets| (envtest::ASSETS, assets)));
-    root.envs(program.map(|program| (helm::HELM, program)));
+    let mut environment = vec![
+        ("XVIP_AGENT", workspace::agent()),
+        ("XVIP_OBJECT", workspace::object()),
+    ];
+    environment.extend(assets.map(|assets| (envtest::ASSETS, assets)));
+    environment.extend(program.map(|program| (helm::HELM, program)));
     // The cluster's parts have said it where it cannot be built.
-    root.envs(
-        kube_vip::ensure()
-            .ok()
-            .map(|program| (kube_vip::KUBE_VIP, program)),
-    );
-    root.envs(parts.map(|parts| (cluster::PARTS, parts)));
-    report.tests("root tests", &mut root);
+    environment.extend((kube_vip::ensure().ok()).map(|program| (kube_vip::KUBE_VIP, program)));
+    environment.extend(parts.map(|parts| (cluster::PARTS, parts)));
+    report.tests("root tests", |line| {
+        let prepare = |program: &mut Command| {
+            program
+                .arg("--include-ignored")
+                .current_dir(workspace::root().join(BEDS))
+                .envs(environment.iter().cloned());
+        };
+        lanes::run(&lanes::programs(BEDS)?, prepare, line)
+    });
     for kernel in test_kernels::names() {
         report.step(&format!("kernel {kernel}"), || {
             test_kernels::boot(kernel).map(Some)
@@ -123,13 +124,13 @@ impl Report {
         self.note(step, started, tally, result.is_err());
     }
 
-    /// A run of `cargo test`, whose count stands although it fails.
-    fn tests(&mut self, step: &str, tests: &mut Command) {
+    /// Tests that show their lines, whose count stands although they fail.
+    fn tests(&mut self, step: &str, work: impl FnOnce(&mut dyn FnMut(&str)) -> Result<(), Error>) {
         println!("\n== {step}");
         let started = Instant::now();
         let mut tally = Tally::default();
         let complaints = &mut self.complaints;
-        let result = command::watch(tests, |line| {
+        let result = work(&mut |line| {
             complaints.hear(line);
             if let Some(counted) = Tally::of_cargo(line) {
                 tally += counted;

@@ -12,7 +12,7 @@ use vip_agent::vip::Mac;
 
 use crate::{
     agent::until_within,
-    kubernetes::{ControlPlane, Daemon, Seat, User, binary, lan, line},
+    kubernetes::{ControlPlane, Daemon, Seat, User, binary, lan, line, quiet},
     netns::{BedError, Peer, system},
 };
 
@@ -44,6 +44,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it and waits until all nodes are Ready.
     pub fn start() -> Result<Self, BedError> {
+        let _quiet = quiet();
         let began = Instant::now();
         let control = ControlPlane::start_for_cluster()?;
         let (lan, client) = lan()?;

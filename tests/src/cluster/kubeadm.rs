@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     agent::{self, VIP4, VIP6, until_within},
-    kubernetes::{Seat, binary, kubectl, lan, manifest},
+    kubernetes::{Seat, binary, kubectl, lan, manifest, quiet},
     netns::{BedError, Peer, output_of, system},
 };
 
@@ -58,6 +58,7 @@ impl Kubeadm {
     /// Switches nodes on. Their kubelets wait for kubeadm, and kube-proxies for an administrator's
     /// kubeconfig.
     pub fn boot(nodes: usize) -> Result<Self, BedError> {
+        let _quiet = quiet();
         let (lan, client) = lan()?;
         let site = Site::new(lan, &[])?;
         let credentials = Credentials {
@@ -133,6 +134,7 @@ impl Kubeadm {
 
     /// `kubeadm init` on the first node.
     pub fn init(&self) -> Result<(), BedError> {
+        let _quiet = quiet();
         let config = format!("--config={}", self.init_file().display());
         self.kubeadm(0, &["init", &config, "--upload-certs"])?;
         let admin = self.nodes[0].peer.path("/etc/kubernetes/admin.conf");

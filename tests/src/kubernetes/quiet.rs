@@ -1,12 +1,21 @@
-//! Tests of beds run beside each other, since they mostly wait. What keeps a core busy for seconds,
-//! and what counts milliseconds, does so one at a time.
+//! Tests of beds run beside each other, since they mostly wait, also those of several processes. What
+//! keeps a core busy for seconds, and what counts milliseconds, does so one at a time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{env, fs::File};
 
-/// No other test of this process starts a bed, or counts milliseconds, while the guard lives. Not
-/// to be held while a bed is made or agents are started.
-pub fn quiet() -> MutexGuard<'static, ()> {
-    static QUIET: Mutex<()> = Mutex::new(());
-    // A test that failed left nothing behind that matters here.
-    QUIET.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nobody else starts a bed, or counts milliseconds, while it lives.
+#[derive(Debug)]
+pub struct Quiet(#[expect(dead_code, reason = "its lock goes when it is closed")] File);
+
+/// Waits until nobody else keeps quiet, in this process or another. Not to be held while a bed is
+/// made or agents are started.
+///
+/// # Panics
+/// When the file of the lock cannot be made.
+pub fn quiet() -> Quiet {
+    let file = File::create(env::temp_dir().join("xvip-quiet.lock"));
+    let file = file.expect("the file of the lock is made");
+    // Each call has a description of its own: the lock parts threads as well as processes.
+    file.lock().expect("a file of ours can be locked");
+    Quiet(file)
 }

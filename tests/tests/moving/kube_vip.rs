@@ -115,6 +115,8 @@ fn every_service_keeps_its_addresses_from_kube_vip_to_xvip_and_nobody_notices() 
     back(cluster, kube_vip, &mut mover);
     mover.reader.finish(&[PAGE]);
     kubectl(cluster, &["delete", "service", "web"]);
+    // The way back leaves them, and the other move begins without.
+    kubectl(cluster, &["delete", "vips,vippools", "--all"]);
     let sets = ["delete", "daemonset", "-n", "kube-system", KUBE_VIP];
     kubectl(cluster, &sets);
     kube_vip.end(cluster, &VIPS).unwrap();
