@@ -5,7 +5,8 @@
 //! those to be asked for now and what earlier questions came to, [`Patrol::heard`] takes answers.
 //!
 //! Every node asks, so questions are spaced by the number of nodes: the LAN sees no more than some
-//! fifteen of them a second, however many nodes and VIPs there are.
+//! fifteen of them a second, however many nodes and VIPs there are. What a node may ask in a second
+//! it asks at once: it is woken for a question, for the answer and for the end of waiting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// Between two questions, for each node that asks; and at least.
 const SPACING: Duration = Duration::from_millis(66);
 const LEAST_SPACING: Duration = Duration::from_millis(200);
+/// As many as fall into this time are asked together.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What a question came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +112,21 @@ impl Patrol {
             self.asked.remove(vip);
             self.due.insert((now + wait, *vip));
         }
-        if now >= self.not_before
-            && let Some((at, vip)) = self.due.first().copied()
-            && at <= now
-        {
+        if now >= self.not_before {
+            self.ask_together(now, &mut patrolled.ask);
+        }
+        patrolled
+    }
+
+    /// Asks for those that have waited longest, and puts the next off by as much as these take.
+    fn ask_together(&mut self, now: Duration, ask: &mut Vec<IpAddr>) {
+        let spacing = self.spacing();
+        let most = (TOGETHER.as_millis() / spacing.as_millis()).max(1);
+        let mut taken = Duration::ZERO;
+        for _ in 0..most {
+            let Some((at, vip)) = self.due.first().copied().filter(|(at, _)| *at <= now) else {
+                break;
+            };
             self.due.remove(&(at, vip));
             let question = Question {
                 at: now,
@@ -120,10 +134,10 @@ impl Patrol {
                 by: BTreeSet::new(),
             };
             self.asked.insert(vip, question);
-            patrolled.ask.push(vip);
-            self.not_before = now + self.spacing();
+            ask.push(vip);
+            taken += spacing;
         }
-        patrolled
+        self.not_before = now + taken;
     }
 
     fn spacing(&self) -> Duration {
@@ -252,6 +266,20 @@ mod tests {
         patrol.set_vips(&BTreeSet::new(), 3, ms(3_100));
         assert_eq!(patrol.next_deadline(), None);
         assert_eq!(patrol.poll(ms(9_000)), Patrolled::default());
+    }
+
+    #[test]
+    fn what_a_node_may_ask_in_a_second_it_asks_at_once() {
+        for (nodes, together, next) in [(1, 5, 4_000), (3, 5, 4_000), (100, 1, 9_600)] {
+            let mut patrol = Patrol::default();
+            patrol.set_vips(&vips(20), nodes, ms(0));
+            let asked = patrol.poll(ms(3_000)).ask;
+            assert_eq!(asked.len(), together, "{nodes}");
+            asked.iter().for_each(|vip| patrol.heard(*vip, HOLDER));
+            assert_eq!(patrol.next_deadline(), Some(ms(3_700)), "{nodes}");
+            assert_eq!(patrol.poll(ms(3_700)).answers.len(), together);
+            assert_eq!(patrol.next_deadline(), Some(ms(next)), "{nodes}");
+        }
     }
 
     /// Questions in a minute of an agent that polls whenever it wants to.

@@ -122,17 +122,17 @@ impl Bed {
         })
     }
 
-    /// Creates a Service; says what `now` says when the request leaves.
+    /// Creates a Service; says what `now` says when the request leaves, and when the answer is back.
     pub fn create_service_at<T: Send>(
         &self,
         service: &Service,
         now: impl Fn() -> T + Sync,
-    ) -> Result<T, BedError> {
+    ) -> Result<[T; 2], BedError> {
         self.control.call(async |client| {
             let sent = now();
             let services = services_of(client, service);
             services.create(&PostParams::default(), service).await?;
-            Ok(sent)
+            Ok([sent, now()])
         })
     }
 

@@ -15,10 +15,12 @@ use super::ms;
 /// renewal or a timer instead of an event takes longer than this.
 const AT_ONCE: Duration = ms(700);
 
-/// A Service's life, on the observer's clock: when its creation and its deletion were sent.
+/// A Service's life, on the observer's clock: when its creation was sent and had been written, and
+/// when its deletion was sent.
 struct Life<'a> {
     vips: &'a [String; 2],
     created: Duration,
+    written: Duration,
     deleted: Duration,
 }
 
@@ -84,9 +86,10 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
     let lives: Vec<Life<'_>> = vips
         .iter()
         .zip(created)
-        .map(|(vips, created)| Life {
+        .map(|(vips, [created, written])| Life {
             vips,
             created,
+            written,
             deleted: delete(vips),
         })
         .collect();
@@ -94,6 +97,7 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
     let observed = observer.finish().unwrap();
     observed.one_answerer(None).unwrap();
     let mut times: [Vec<Duration>; 4] = Default::default();
+    let writing = lives.iter().map(|life| life.written - life.created);
     for (number, life) in lives.iter().enumerate() {
         for vip in life.vips {
             let line = observed.timeline(vip);
@@ -109,6 +113,7 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
             times[3].push(reign.until.saturating_sub(life.deleted));
         }
     }
+    print_and_judge("created to written", writing.collect());
     let [of_named, of_pooled, announced, silent] = times;
     print_and_judge("created to answered, address named", of_named);
     print_and_judge("created to answered, address of a pool", of_pooled);

@@ -28,19 +28,21 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 enum Entry {
     Live,
     /// Another load balancer may answer: silent until probes stay unanswered.
-    Asking {
-        probe_at: BootTime,
-        probes: u8,
-    },
+    Asking(Probes),
     /// Yielded: fenced until `confirmed` moves, or probes stay unanswered.
-    Suspended {
-        probe_at: BootTime,
-        probes: u8,
-    },
+    Suspended(Probes),
     Claiming {
         claims: u8,
         claim_at: BootTime,
     },
+}
+
+/// Probes for a VIP that somebody else may answer for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Probes {
+    sent: u8,
+    /// When the next is due, or the last has stayed unanswered for long enough.
+    at: BootTime,
 }
 
 /// How far a VIP is on the way to being answered here.
@@ -131,8 +133,8 @@ impl Entries {
     pub(super) fn stage(&self, vip: IpAddr) -> Stage {
         match self.entries.get(&vip) {
             None => Stage::Fenced,
-            Some(Entry::Asking { .. }) => Stage::Asking,
-            Some(Entry::Suspended { .. }) => Stage::Suspended,
+            Some(Entry::Asking(_)) => Stage::Asking,
+            Some(Entry::Suspended(_)) => Stage::Suspended,
             Some(Entry::Claiming { .. }) => Stage::Claiming,
             Some(Entry::Live) => Stage::Live,
         }
@@ -148,7 +150,7 @@ impl Entries {
         self.follow_rows(&mut turn);
         if turn.is_confirmed() {
             for entry in self.entries.values_mut() {
-                if let Entry::Suspended { .. } = entry {
+                if let Entry::Suspended(_) = entry {
                     *entry = Entry::claiming(turn.now);
                 }
             }
@@ -246,7 +248,7 @@ impl Entries {
             .iter_mut()
             .filter_map(|(vip, entry)| match entry {
                 Entry::Claiming { claims, claim_at } => Some((vip, claims, claim_at)),
-                Entry::Live | Entry::Asking { .. } | Entry::Suspended { .. } => None,
+                Entry::Live | Entry::Asking(_) | Entry::Suspended(_) => None,
             });
         for (vip, claims, claim_at) in claiming.take(BATCH) {
             if now >= *claim_at {
@@ -274,28 +276,7 @@ impl Entries {
 
     /// Asks for VIPs that another load balancer may answer for.
     fn ask_turn<R>(&mut self, turn: &mut Turn<'_, R>) {
-        let now = turn.now;
-        let (mut probed, mut next) = (Vec::new(), BootTime::NEVER);
-        for (vip, entry) in &mut self.entries {
-            let Entry::Asking { probe_at, probes } = entry else {
-                continue;
-            };
-            if now >= *probe_at {
-                if turn.deaf {
-                    (*probes, *probe_at) = (0, now + ASK_AGAIN);
-                } else if *probes == PROBES {
-                    *entry = Entry::claiming(now);
-                    continue;
-                } else {
-                    *probes += 1;
-                    *probe_at = now + ASK_STEP;
-                    probed.push(*vip);
-                }
-            }
-            next = next.min(*probe_at);
-        }
-        turn.due(next);
-        turn.out.extend(probed.into_iter().map(Action::Probe));
+        self.probe_turn(turn, Entry::if_asking, ASK_AGAIN, |_| ASK_STEP);
     }
 
     /// Deaf, or probing, past `confirmed`.
@@ -304,7 +285,6 @@ impl Entries {
         if turn.deaf {
             self.suspend_until(self.all(), now + PROBE_STEP, turn.out);
         }
-        let mut probed = Vec::new();
         if turn.due(self.probe_at) {
             self.probe_at = now + PROBE_STEP;
             turn.due(self.probe_at);
@@ -312,30 +292,43 @@ impl Entries {
             let of_rows: BTreeMap<_, _> = live
                 .map(|(vip, _)| (turn.rows.deciding(*vip), *vip))
                 .collect();
-            probed.extend(of_rows.into_values());
+            let probes = of_rows.into_values().map(Action::Probe);
+            turn.out.extend(probes);
         }
+        let wait = |dice: &mut Dice| dice.between(1000, 2000);
+        self.probe_turn(turn, Entry::if_suspended, PROBE_STEP, wait);
+    }
+
+    /// Probes for the VIPs whose entries are `chosen`. What stays unanswered, is claimed; but
+    /// nothing counts while this node is deaf.
+    fn probe_turn<R>(
+        &mut self,
+        turn: &mut Turn<'_, R>,
+        chosen: fn(&mut Entry) -> Option<&mut Probes>,
+        while_deaf: Duration,
+        wait: impl Fn(&mut Dice) -> Duration,
+    ) {
+        let now = turn.now;
         let mut next = BootTime::NEVER;
         for (vip, entry) in &mut self.entries {
-            let Entry::Suspended { probe_at, probes } = entry else {
+            let Some(probes) = chosen(entry) else {
                 continue;
             };
-            if now >= *probe_at {
+            if now >= probes.at {
                 if turn.deaf {
-                    *probes = 0;
-                    *probe_at = now + PROBE_STEP;
-                } else if *probes == PROBES {
+                    *probes = Probes::from(now + while_deaf);
+                } else if probes.sent == PROBES {
                     *entry = Entry::claiming(now);
                     continue;
                 } else {
-                    *probes += 1;
-                    *probe_at = now + turn.dice.between(1000, 2000);
-                    probed.push(*vip);
+                    probes.sent += 1;
+                    probes.at = now + wait(turn.dice);
+                    turn.out.push(Action::Probe(*vip));
                 }
             }
-            next = next.min(*probe_at);
+            next = next.min(probes.at);
         }
         turn.due(next);
-        turn.out.extend(probed.into_iter().map(Action::Probe));
     }
 
     fn all(&self) -> BTreeSet<IpAddr> {
@@ -351,10 +344,7 @@ impl Entries {
         for vip in vips {
             if let Some(entry @ (Entry::Live | Entry::Claiming { .. })) = self.entries.get_mut(&vip)
             {
-                *entry = Entry::Suspended {
-                    probe_at,
-                    probes: 0,
-                };
+                *entry = Entry::Suspended(Probes::from(probe_at));
                 out.push(Action::Fence(vip));
             }
         }
@@ -362,8 +352,8 @@ impl Entries {
 
     /// Somebody answered a probe for a VIP, or claimed it.
     pub(super) fn probe_answered(&mut self, vip: IpAddr, turn: Turn<'_, impl Rows>) {
-        if let Some(Entry::Asking { probe_at, probes }) = self.entries.get_mut(&vip) {
-            (*probes, *probe_at) = (0, turn.now + ASK_AGAIN);
+        if let Some(Entry::Asking(probes)) = self.entries.get_mut(&vip) {
+            *probes = Probes::from(turn.now + ASK_AGAIN);
             return;
         }
         if turn.is_confirmed() {
@@ -377,12 +367,9 @@ impl Entries {
                 let of_row = vips.filter(|vip| turn.rows.deciding(*vip) == row).collect();
                 self.suspend(of_row, turn.now, turn.out);
             }
-            Some(Entry::Suspended { probe_at, probes }) => {
-                *probes = 0;
-                *probe_at = turn.now + RETRY;
-            }
+            Some(Entry::Suspended(probes)) => *probes = Probes::from(turn.now + RETRY),
             Some(Entry::Claiming { .. }) => self.suspend([vip].into(), turn.now, turn.out),
-            Some(Entry::Asking { .. }) | None => {}
+            Some(Entry::Asking(_)) | None => {}
         }
     }
 
@@ -421,9 +408,20 @@ impl Entries {
 
 impl Entry {
     fn asking(now: BootTime) -> Self {
-        Self::Asking {
-            probe_at: now,
-            probes: 0,
+        Self::Asking(Probes::from(now))
+    }
+
+    fn if_asking(&mut self) -> Option<&mut Probes> {
+        match self {
+            Self::Asking(probes) => Some(probes),
+            _ => None,
+        }
+    }
+
+    fn if_suspended(&mut self) -> Option<&mut Probes> {
+        match self {
+            Self::Suspended(probes) => Some(probes),
+            _ => None,
         }
     }
 
@@ -432,5 +430,12 @@ impl Entry {
             claims: 0,
             claim_at: now,
         }
+    }
+}
+
+impl Probes {
+    /// None is sent yet; the first is due `at` that time.
+    fn from(at: BootTime) -> Self {
+        Self { sent: 0, at }
     }
 }

@@ -234,7 +234,7 @@ impl Driver {
             let before = kubernetes.view.served.replace(served.clone());
             let gone = before.into_iter().flat_map(BTreeMap::into_keys);
             let gone = gone.filter(|address| !served.contains_key(address));
-            if kubernetes.allocates {
+            if kubernetes.allocates() {
                 self.ears.vacancy.released(gone, now);
             }
         }
@@ -247,7 +247,7 @@ impl Driver {
             return;
         };
         forbidden.api_servers.extend(kubernetes.view.api_server);
-        if !kubernetes.allocates {
+        if !kubernetes.allocates() {
             return;
         }
         let Kubernetes { view, writes, .. } = kubernetes;
@@ -285,7 +285,7 @@ impl Driver {
         let Some(kubernetes) = &mut self.kubernetes else {
             return;
         };
-        if !kubernetes.allocates || !kubernetes.view.cluster.is_complete() {
+        if !kubernetes.allocates() || !kubernetes.view.cluster.is_complete() {
             return;
         }
         let View { cluster, gone, .. } = &mut kubernetes.view;

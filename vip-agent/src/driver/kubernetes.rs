@@ -31,7 +31,7 @@ use crate::{
         kube::{
             apiserver,
             connector::{Connector, ConnectorError},
-            follow, installed,
+            follow, installed, keepalive,
             register::Register,
             status::{self, Write, WriteNews},
             version::{self, VersionError},
@@ -81,8 +81,8 @@ pub(super) struct Kubernetes {
     pub(super) view: View,
     pub(super) writes: mpsc::UnboundedSender<Write>,
     serves: Option<Serves>,
-    /// This node gives addresses to Services.
-    pub(super) allocates: bool,
+    /// Whether this node gives addresses to Services.
+    allocator: watch_channel::Sender<bool>,
     /// The process was asked to end.
     pub(super) leaving: bool,
     /// Every address was unbound, for good.
@@ -108,6 +108,11 @@ impl Kubernetes {
                 _ => self.machine.lock().owner(vip).map(node),
             },
         }
+    }
+
+    /// This node gives addresses to Services.
+    pub(super) fn allocates(&self) -> bool {
+        *self.allocator.borrow()
     }
 
     /// Rows that this node holds; the Lease of the control plane is one.
@@ -267,8 +272,11 @@ pub(super) async fn start(
     tokio::spawn(proxy_health::follow(health));
     let (writes, commands) = mpsc::unbounded_channel();
     let (write_news, written) = mpsc::unbounded_channel();
+    let writer = account.connect()?;
+    let (allocator, is_allocator) = watch_channel::channel(false);
+    tokio::spawn(keepalive::run(writer.clone(), is_allocator));
     tokio::spawn(status::run(
-        account.connect()?,
+        writer,
         config.node.clone(),
         commands,
         write_news,
@@ -287,7 +295,7 @@ pub(super) async fn start(
         view: View::new(&cluster.services, named.map(|server| server.ip())),
         writes,
         serves: None,
-        allocates: false,
+        allocator,
         leaving: false,
         unbound: false,
         proxy,
@@ -467,7 +475,7 @@ impl Driver {
             Ruling::Allocates(allocates) => {
                 let now = self.now();
                 if let Some(kubernetes) = &mut self.kubernetes {
-                    kubernetes.allocates = allocates;
+                    kubernetes.allocator.send_replace(allocates);
                     kubernetes.view.review(now, true);
                 }
                 if allocates {

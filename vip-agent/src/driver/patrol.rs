@@ -16,18 +16,25 @@ impl Driver {
     /// Notes which VIPs others are to answer for, where the LAN is heard at all.
     pub(super) fn watch_others(&mut self) {
         let deaf = self.ears.deaf();
-        let can_ask = |ifindex: IfIndex, vip: IpAddr| {
-            let link = self.host.links.get(&ifindex);
-            link.is_some_and(|link| {
-                let carries = link.up && link.carrier && !link.noarp && link.mac.is_some();
-                carries && !deaf.contains(&ifindex) && source_for(link, vip).is_some()
+        let links = self.host.links.values().filter(|link| {
+            let carries = link.up && link.carrier && !link.noarp && link.mac.is_some();
+            carries && !deaf.contains(&link.ifindex)
+        });
+        // Once for a link and a family, whose addresses may be thousands; not for every VIP.
+        let can_ask: BTreeSet<(IfIndex, bool)> = links
+            .flat_map(|link| {
+                let any = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+                let with_source = any
+                    .into_iter()
+                    .filter(|any| source_for(link, *any).is_some());
+                with_source.map(|any| (link.ifindex, any.is_ipv6()))
             })
-        };
+            .collect();
         let entries = self.entries.lock();
         let others = self.vips.iter().filter(|(vip, record)| {
             entries.rights().to(**vip).is_none()
                 && !self.incumbents.is_spared(**vip)
-                && record.ifindex.is_some_and(|home| can_ask(home, **vip))
+                && (record.ifindex).is_some_and(|home| can_ask.contains(&(home, vip.is_ipv6())))
         });
         let others: BTreeSet<IpAddr> = others.map(|(vip, _)| *vip).collect();
         drop(entries);

@@ -6,6 +6,7 @@ pub mod connector;
 mod desired;
 pub mod follow;
 pub mod installed;
+pub mod keepalive;
 pub mod lease;
 pub mod notice;
 mod outbox;
@@ -14,4 +15,5 @@ pub mod servers;
 pub mod status;
 pub mod survey;
 pub mod version;
+
 pub mod watch;
