@@ -94,6 +94,7 @@ impl Driver {
         if self.ears.peers != peers {
             self.ears.peers = peers;
             self.listen();
+            self.watch_others();
         }
     }
 
@@ -287,6 +288,9 @@ impl Driver {
             .collect();
         let all = hearing.is_all_deaf();
         let before = std::mem::replace(&mut self.ears.deaf, deaf.clone());
+        if before != deaf {
+            self.watch_others();
+        }
         for (ifindex, what) in (deaf.difference(&before).map(|it| (it, InterfaceFact::Deaf))).chain(
             before
                 .difference(&deaf)

@@ -298,7 +298,6 @@ impl Driver {
     /// Once a second.
     fn tick(&mut self) {
         self.keep_first();
-        self.watch_others();
         self.end_conflicts();
         self.tell_serves();
         self.program_settled();

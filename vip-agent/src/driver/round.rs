@@ -49,6 +49,7 @@ impl Driver {
             }
             self.guard_interfaces(Pass::Inherited);
         }
+        self.watch_others();
         self.tell_serves();
         self.tell_where();
         self.rounds += 1;

@@ -15,5 +15,4 @@ pub mod servers;
 pub mod status;
 pub mod survey;
 pub mod version;
-
 pub mod watch;
