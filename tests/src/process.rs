@@ -43,7 +43,27 @@ pub fn give_way() {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    /// Of the calling thread (proc_pid_stat(5), field 19).
+    fn niceness() -> i32 {
+        let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let after_name = stat.rsplit_once(") ").unwrap().1;
+        after_name.split(' ').nth(16).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn who_gives_way_does_so_with_its_threads_and_no_other() {
+        let before = niceness();
+        let given = thread::spawn(|| {
+            give_way();
+            [niceness(), thread::spawn(niceness).join().unwrap()]
+        });
+        assert_eq!(given.join().unwrap(), [19, 19]);
+        assert_eq!(niceness(), before);
+    }
 
     #[test]
     fn a_child_outlives_the_thread_that_started_it() {
