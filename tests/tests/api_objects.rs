@@ -15,8 +15,9 @@ use vip_agent::{
     cluster::{Assignment, Change, Condition, PoolStatus, ServiceKey},
     io::kube::{
         notice::{About, Notice, Reason},
-        status::{self, Seen, Write, WriteNews},
         watch::{self, News},
+        write::{Seen, Write, WriteNews},
+        writer,
     },
 };
 
@@ -182,7 +183,7 @@ async fn written(client: Client, service_uid: String) -> Result<(), kube::Error>
     let (writes, commands) = mpsc::unbounded_channel();
     let (send_told, mut told) = mpsc::unbounded_channel();
     tokio::spawn(watch::cluster(client.clone(), send_news));
-    let writer = tokio::spawn(status::run(
+    let writer = tokio::spawn(writer::run(
         client.clone(),
         "node-1".into(),
         commands,

@@ -7,21 +7,17 @@ use std::{
     time::Duration,
 };
 
-use super::{Driver, kubernetes::Kubernetes, pace::Pace, under_way::UnderWay};
+use super::{Driver, kubernetes::Kubernetes, notices::Told, pace::Pace, under_way::UnderWay};
 use crate::{
     api::VipStatus,
-    cluster::{
-        self, Assignment, Cluster, Condition, Decision, Forbidden, ProxyHealth, Refusal, Served,
-        ServiceKey, Settings, Warning,
-    },
+    cluster::{self, Assignment, Cluster, Decision, Forbidden, ProxyHealth, Served, Settings},
     config::{self, VipSpec},
     host::Host,
     io::{
         datapath::boottime_ns,
         kube::{
-            notice::{About, Notice, Reason},
-            status::{LeaseKey, Seen, Target, Write, WriteNews},
             watch::News,
+            write::{LeaseKey, Seen, Target, Write, WriteNews},
         },
     },
     ownership::{BootTime, Event, Gone, NodeName, Readiness},
@@ -45,13 +41,9 @@ pub(super) struct View {
     /// When to think about what is new.
     pub(super) think_at: Option<Duration>,
     pace: Pace,
-    /// What was told of Services, so that each is told once.
-    refused: BTreeMap<ServiceKey, Vec<Refusal>>,
-    warned: BTreeMap<ServiceKey, Vec<Warning>>,
+    pub(super) told: Told,
     gone: Gone,
     under_way: UnderWay,
-    /// What was told of pools.
-    faulted: BTreeMap<String, Vec<Condition>>,
     /// Statuses of the VIPs that this node holds, as they were written.
     statuses: HashMap<IpAddr, VipStatus>,
 }
@@ -71,11 +63,9 @@ impl View {
             unsettled: BTreeSet::new(),
             think_at: None,
             pace: Pace::default(),
-            refused: BTreeMap::new(),
-            warned: BTreeMap::new(),
+            told: Told::default(),
             gone: Gone::default(),
             under_way: UnderWay::default(),
-            faulted: BTreeMap::new(),
             statuses: HashMap::new(),
         }
     }
@@ -358,137 +348,6 @@ impl Driver {
             let _ = writes.send(Write::VipStatus(vip, status.clone()));
             view.statuses.insert(vip, status);
         }
-    }
-
-    /// A rival claims a VIP: its Services' users should know.
-    pub(super) fn tell_of_rival(&self, vip: IpAddr, rival: &str) {
-        if let Some(Kubernetes { view, writes, .. }) = &self.kubernetes {
-            let node = &self.config.node;
-            let note = format!("{rival} claims {vip}, which {node} answers for");
-            for notice in view.about(vip, Reason::Conflict, &note) {
-                let _ = writes.send(Write::Notice(notice));
-            }
-        }
-    }
-}
-
-impl View {
-    /// The Services of a VIP are told something.
-    fn about(&self, vip: IpAddr, reason: Reason, note: &str) -> Vec<Notice> {
-        let services = self.cluster.vip(vip).map(|vip| &vip.assignment.services);
-        let found = services
-            .into_iter()
-            .flatten()
-            .filter_map(|key| self.cluster.service(key));
-        found
-            .map(|service| Notice {
-                about: About::Service {
-                    key: service.key.clone(),
-                    uid: service.uid.clone(),
-                },
-                reason,
-                note: note.to_owned(),
-            })
-            .collect()
-    }
-
-    /// This node answers for a VIP from now on.
-    fn announced(&self, vip: IpAddr, node: &str) -> Option<Vec<Notice>> {
-        let holder = self.cluster.vip(vip)?.holder.as_deref();
-        Some(match holder {
-            Some(holder) if holder == node => return None,
-            Some(holder) => {
-                let note = format!("{node} answers for {vip}, in place of {holder}");
-                self.about(vip, Reason::Moved, &note)
-            }
-            None => {
-                let note = format!("{node} answers for {vip} and announces it");
-                self.about(vip, Reason::Announced, &note)
-            }
-        })
-    }
-
-    /// What is newly wrong with pools.
-    fn faults(&mut self, decision: &Decision, notices: &mut Vec<Notice>) {
-        self.faulted
-            .retain(|name, _| self.cluster.pool(name).is_some());
-        for (name, status) in &decision.pools {
-            let Some(pool) = self.cluster.pool(name) else {
-                continue;
-            };
-            let faults = status.conditions.iter();
-            let faults: Vec<_> = faults.filter(|it| it.faults_pool()).cloned().collect();
-            let before = self.faulted.insert(name.clone(), faults.clone());
-            let before = before.unwrap_or_default();
-            let new = faults.into_iter().filter(|it| !before.contains(it));
-            notices.extend(new.map(|fault| Notice {
-                about: About::Pool {
-                    name: name.clone(),
-                    uid: pool.uid.clone(),
-                },
-                reason: Reason::PoolInvalid,
-                note: fault.message,
-            }));
-        }
-    }
-
-    /// What is new for the users of Services.
-    fn notices(&mut self, decision: &Decision) -> Vec<Notice> {
-        let mut notices = Vec::new();
-        for created in &decision.create {
-            for service in created
-                .services
-                .iter()
-                .filter_map(|key| self.cluster.service(key))
-            {
-                let from = match &created.pool {
-                    Some(pool) => format!("from pool {pool}"),
-                    None => "as it was asked for".to_owned(),
-                };
-                notices.push(Notice {
-                    about: About::Service {
-                        key: service.key.clone(),
-                        uid: service.uid.clone(),
-                    },
-                    reason: Reason::AddressAllocated,
-                    note: format!("{} {from}", created.address),
-                });
-            }
-        }
-        self.faults(decision, &mut notices);
-        let known = |key: &ServiceKey| decision.reports.contains_key(key);
-        self.refused.retain(|key, _| known(key));
-        self.warned.retain(|key, _| known(key));
-        for (key, report) in &decision.reports {
-            let Some(service) = self.cluster.service(key) else {
-                continue;
-            };
-            let mut say = |reason, note: String| {
-                notices.push(Notice {
-                    about: About::Service {
-                        key: key.clone(),
-                        uid: service.uid.clone(),
-                    },
-                    reason,
-                    note,
-                });
-            };
-            let before = self
-                .refused
-                .insert(key.clone(), report.refusals.clone())
-                .unwrap_or_default();
-            for refusal in report.refusals.iter().filter(|it| !before.contains(it)) {
-                say(Reason::AddressRefused, refusal.to_string());
-            }
-            let before = self
-                .warned
-                .insert(key.clone(), report.warnings.clone())
-                .unwrap_or_default();
-            for warning in report.warnings.iter().filter(|it| !before.contains(it)) {
-                say(Reason::AddressQuestioned, warning.to_string());
-            }
-        }
-        notices
     }
 }
 

@@ -33,9 +33,10 @@ use crate::{
             connector::{Connector, ConnectorError},
             follow, installed, keepalive,
             register::Register,
-            status::{self, Write, WriteNews},
             version::{self, VersionError},
             watch::{self, News},
+            write::{Write, WriteNews},
+            writer,
         },
         packet_socket::{PacketSocket, PacketSocketError},
         proxy_health,
@@ -272,11 +273,11 @@ pub(super) async fn start(
     tokio::spawn(proxy_health::follow(health));
     let (writes, commands) = mpsc::unbounded_channel();
     let (write_news, written) = mpsc::unbounded_channel();
-    let writer = account.connect()?;
+    let client = account.connect()?;
     let (allocator, is_allocator) = watch_channel::channel(false);
-    tokio::spawn(keepalive::run(writer.clone(), is_allocator));
-    tokio::spawn(status::run(
-        writer,
+    tokio::spawn(keepalive::run(client.clone(), is_allocator));
+    tokio::spawn(writer::run(
+        client,
         config.node.clone(),
         commands,
         write_news,

@@ -16,6 +16,7 @@ mod incumbents;
 mod kubernetes;
 mod lessee;
 mod news;
+mod notices;
 mod pace;
 mod patrol;
 mod plane;
@@ -64,7 +65,7 @@ use crate::{
     io::{
         datapath::{Datapath, KernelLog, Records, Slots, Tables},
         http::Question,
-        kube::{apiserver, status::WriteNews, version::VersionError, watch::News},
+        kube::{apiserver, version::VersionError, watch::News, write::WriteNews},
         listener::Listener,
         lock::AgentLock,
         memory,

@@ -21,7 +21,7 @@ use crate::{
         connector::Connector,
         follow,
         servers::SharedServers,
-        status::{Seen, Write},
+        write::{Seen, Write},
     },
     manifest::CONTROL_PLANE_NAMESPACE,
     ownership::{ControlPlane, Left, PlaneConfig, PlaneEvent},
