@@ -219,13 +219,12 @@ fn the_cluster_says_who_answers_for_what_and_why_by_agent_by_objects_and_by_kube
     let owner = bed.owner(&observer, VIP4).unwrap();
     let (owner, other) = (&bed.nodes[owner], &bed.nodes[1 - owner]);
     let (here, there) = (owner.name(), other.name());
-    let quiet = || messages(&explained(owner.peer(), VIP4)).is_empty();
-    until(
-        "the status to be told",
-        || Ok(quiet()),
-        || format!("{:#}", explained(owner.peer(), VIP4)),
-    )
-    .unwrap();
+    // The owner's status is told, and the other has seen the `Vip`.
+    for node in [owner, other] {
+        let it = || explained(node.peer(), VIP4);
+        let is_quiet = || Ok(messages(&it()).is_empty());
+        until("nothing to find", is_quiet, || format!("{:#}", it())).unwrap();
+    }
 
     let it = explained(owner.peer(), VIP4);
     assert_eq!(

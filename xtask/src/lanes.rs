@@ -15,8 +15,12 @@ use serde_json::Value;
 
 use crate::{command, error::Error, workspace};
 
-/// With more of them beds would wait for each other's starts.
-const LANES: usize = 2;
+/// Programs at a time, each with one test at a time: two cores have room for no more.
+const LANES: usize = 3;
+/// Programs with a cluster of real nodes: one of them at a time, in the first lane.
+const CLUSTERS: [&str; 6] = [
+    "adoption", "cluster", "install", "kubeadm", "manual", "moving",
+];
 
 /// What `cargo test` would run, in its order, without the documentation's tests.
 pub(crate) fn programs(package: &str) -> Result<Vec<PathBuf>, Error> {
@@ -56,19 +60,20 @@ pub(crate) fn run(
 ) -> Result<(), Error> {
     let waiting: Mutex<VecDeque<&Path>> =
         Mutex::new(programs.iter().map(PathBuf::as_path).collect());
-    let next = || {
+    let next = |lane| {
         let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.pop_front()
+        take(&mut waiting, lane)
     };
     let mut failed = Ok(());
     thread::scope(|lanes| {
         let (sender, ended) = mpsc::channel();
-        for _ in 0..LANES {
+        for lane in 0..LANES {
             let (sender, next, prepare) = (sender.clone(), &next, &prepare);
             lanes.spawn(move || {
-                while let Some(program) = next() {
+                while let Some(program) = next(lane) {
                     let started = Instant::now();
                     let mut command = Command::new(program);
+                    command.env("RUST_TEST_THREADS", "1");
                     prepare(&mut command);
                     let result = all_output(command);
                     let seconds = started.elapsed().as_secs_f64();
@@ -118,6 +123,21 @@ pub(crate) fn run(
     failed
 }
 
+/// The next program for a lane.
+fn take<'a>(waiting: &mut VecDeque<&'a Path>, lane: usize) -> Option<&'a Path> {
+    let has_cluster = |program: &&Path| {
+        let file = program.file_name().and_then(|name| name.to_str());
+        // Cargo appends a hash.
+        let name = file.and_then(|file| Some(file.rsplit_once('-')?.0));
+        name.is_some_and(|name| CLUSTERS.contains(&name))
+    };
+    let at = match lane {
+        0 => waiting.iter().position(has_cluster).unwrap_or(0),
+        _ => waiting.iter().position(|program| !has_cluster(program))?,
+    };
+    waiting.remove(at)
+}
+
 /// Standard output and standard error, in the order in which they were written.
 fn all_output(mut command: Command) -> io::Result<(String, ExitStatus)> {
     let (mut reader, writer) = io::pipe()?;
@@ -148,6 +168,30 @@ mod tests {
         for other in [library, program, finished, "warning: unused"] {
             assert_eq!(executable(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn one_cluster_runs_at_a_time_and_nothing_is_left() {
+        let programs = [
+            "golden-0a",
+            "moving-1b",
+            "page-2c",
+            "adoption-3d",
+            "cluster_map-4e",
+        ];
+        let mut waiting: VecDeque<&Path> = programs.map(Path::new).into();
+        let lanes = [0, 1, 2, 1, 1, 0, 0];
+        let taken: Vec<_> = lanes.iter().map(|lane| take(&mut waiting, *lane)).collect();
+        let expected = [
+            Some("moving-1b"),
+            Some("golden-0a"),
+            Some("page-2c"),
+            Some("cluster_map-4e"),
+            None,
+            Some("adoption-3d"),
+            None,
+        ];
+        assert_eq!(taken, expected.map(|program| program.map(Path::new)));
     }
 
     #[test]

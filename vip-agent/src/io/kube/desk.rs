@@ -134,34 +134,11 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
-
-    use super::*;
-    use crate::{
-        api::VipStatus,
-        cluster::{Assignment, ServiceKey},
-        io::kube::notice::{About, Notice, Reason},
+    use super::{
+        super::write::tests::{assignment, refused, status},
+        *,
     };
-
-    fn assignment(last: u8) -> Assignment {
-        Assignment {
-            address: [192, 0, 2, last].into(),
-            pool: None,
-            services: [ServiceKey::new("web", "a")].into(),
-            control_plane: false,
-            share_key: None,
-            interfaces: Vec::new(),
-            prefix: None,
-        }
-    }
-
-    fn refused(code: u16) -> WriteError {
-        WriteError::Refused(Status::failure("", "").with_code(code).boxed())
-    }
-
-    fn status() -> Write {
-        Write::VipStatus([192, 0, 2, 1].into(), VipStatus::default())
-    }
+    use crate::io::kube::notice::{About, Notice, Reason};
 
     #[test]
     fn vips_go_before_statuses_and_these_before_events() {

@@ -174,12 +174,12 @@ pub(super) enum End {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use kube::core::Status;
 
     use super::*;
 
-    fn assignment(last: u8) -> Assignment {
+    pub(in super::super) fn assignment(last: u8) -> Assignment {
         Assignment {
             address: [192, 0, 2, last].into(),
             pool: None,
@@ -198,11 +198,11 @@ mod tests {
         }
     }
 
-    fn refused(code: u16) -> WriteError {
+    pub(in super::super) fn refused(code: u16) -> WriteError {
         WriteError::Refused(Status::failure("", "").with_code(code).boxed())
     }
 
-    fn status() -> Write {
+    pub(in super::super) fn status() -> Write {
         Write::VipStatus([192, 0, 2, 1].into(), VipStatus::default())
     }
 
