@@ -10,10 +10,10 @@ use std::{collections::BTreeMap, thread::sleep, time::Duration};
 
 use nix::sys::signal::Signal;
 use tests::{
-    agent::{VIP4, VIP6, binary, until},
+    agent::{VIP4, VIP6, until},
     fetches::{Fetch, Fetches, longest_outage},
     kubernetes::{Stacked, Times, quiet},
-    observer::{Observed, Observer},
+    observer::{HAND_OVER, Observed, Observer},
 };
 use vip_agent::vip::Mac;
 
@@ -22,13 +22,6 @@ const SERVICES: [&str; 2] = ["192.0.2.101", "2001:db8::101"];
 
 /// Until a successor answers, beyond L.
 const TAKEOVER: Duration = Duration::from_millis(500);
-/// What a hand-over may leave unanswered: a read and two writes of the Lease, and three claims.
-/// Without optimisation the agent's TLS and JSON alone take longer.
-fn hand_over() -> Duration {
-    let debug = binary().iter().any(|part| part == "debug");
-    ms(if debug { 250 } else { 100 })
-}
-
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -214,12 +207,12 @@ fn the_vip_goes_to_a_node_whose_api_server_is_ready_and_two_never_answer() {
     };
     all(DIES, times.duration + TAKEOVER);
     // Asked for every half second, and again a tenth later.
-    all(SERVER_KILLED, ms(1000) + hand_over());
+    all(SERVER_KILLED, ms(1000) + HAND_OVER);
     // Three answers of a second at most, and a register that is cut off, too.
     all(SERVER_FAILS, ms(6000));
     let gaps = |what: &str| kinds[what].gaps.iter().max().copied().unwrap();
     for what in [SERVER_KILLED, SERVER_FAILS, LEAVES] {
-        assert!(gaps(what) <= hand_over(), "{what}: {:?}", gaps(what));
+        assert!(gaps(what) <= HAND_OVER, "{what}: {:?}", gaps(what));
     }
 }
 

@@ -9,21 +9,14 @@ use std::{thread::sleep, time::Duration};
 
 use nix::sys::signal::Signal;
 use tests::{
-    agent::{VIP4, VIP6, binary, until},
+    agent::{VIP4, VIP6, until},
     kubernetes::{Bed, Times, VIPS, quiet},
-    observer::Observer,
+    observer::{HAND_OVER, Observer},
 };
 use vip_agent::vip::Mac;
 
 /// Until a successor answers, beyond L.
 const TAKEOVER: Duration = Duration::from_millis(500);
-/// What a hand-over may leave unanswered. Without optimisation the agent's TLS and JSON alone take
-/// longer.
-fn hand_over() -> Duration {
-    let debug = binary().iter().any(|part| part == "debug");
-    ms(if debug { 250 } else { 50 })
-}
-
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -237,7 +230,7 @@ fn a_rolling_upgrade_hands_every_vip_over() {
         gaps.extend(line.gaps().iter().map(|gap| gap.length()));
     }
     print_distribution("unanswered at a hand-over", gaps.clone());
-    assert!(gaps.iter().all(|gap| *gap <= hand_over()), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= HAND_OVER), "{gaps:?}");
 }
 
 #[test]
@@ -266,7 +259,7 @@ fn a_cordoned_and_an_excluded_node_hand_over_and_get_nothing_back() {
     let lines = observed.timelines().into_values();
     let gaps: Vec<_> = lines.map(|line| line.since(began).longest_gap()).collect();
     print_distribution("unanswered at a cordon and an exclusion", gaps.clone());
-    assert!(gaps.iter().all(|gap| *gap <= hand_over()), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap <= HAND_OVER), "{gaps:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use tests::{
     agent::VIP4,
     kubernetes::{Bed, Times},
+    observer::HAND_OVER,
 };
 
 /// Until a successor answers, beyond L.
@@ -70,7 +71,7 @@ fn cut_from_the_api(times: Times, more: &str, unanswered: Duration, allowed: Opt
 #[test]
 #[ignore = "needs root"]
 fn an_owner_cut_from_the_api_answers_until_another_takes_over() {
-    cut_from_the_api(Times::FIVE_SECONDS, "", ms(100), Some(YIELD));
+    cut_from_the_api(Times::FIVE_SECONDS, "", HAND_OVER, Some(YIELD));
 }
 
 #[test]

@@ -15,8 +15,9 @@ use serde_json::Value;
 
 use crate::{command, error::Error, workspace};
 
-/// Programs at a time, each with one test at a time: two cores have room for no more.
-const LANES: usize = 3;
+/// Programs at a time, each with as many tests as there are cores: with more of them beds would wait
+/// for each other's starts.
+const LANES: usize = 2;
 /// Programs with a cluster of real nodes: one of them at a time, in the first lane.
 const CLUSTERS: [&str; 6] = [
     "adoption", "cluster", "install", "kubeadm", "manual", "moving",
@@ -73,7 +74,6 @@ pub(crate) fn run(
                 while let Some(program) = next(lane) {
                     let started = Instant::now();
                     let mut command = Command::new(program);
-                    command.env("RUST_TEST_THREADS", "1");
                     prepare(&mut command);
                     let result = all_output(command);
                     let seconds = started.elapsed().as_secs_f64();

@@ -5,26 +5,19 @@ use std::{
     net::TcpListener,
     sync::Mutex,
     thread::{self, sleep},
-    time::Duration,
 };
 
 use serde_json::json;
 use tests::{
-    agent::binary,
     kubernetes::{Backend, SharedBed, endpoint_slice},
     netns::system,
+    observer::HAND_OVER,
 };
 
 use super::{asking, local, ms, observe};
 
 const VIP: &str = "192.0.2.130";
 const SIX: &str = "2001:db8::130";
-
-/// What a hand-over may leave unanswered. Without optimisation TLS and JSON alone take longer.
-fn hand_over() -> Duration {
-    let debug = binary().iter().any(|part| part == "debug");
-    ms(if debug { 250 } else { 100 })
-}
 
 /// Writes the endpoints of Service `web`: node, and `ready`, `leaving` (terminating, and serving
 /// still) or `dead`.
@@ -81,11 +74,7 @@ fn local_follows_serving_endpoints_then_terminating_ones_and_stays_where_none_ar
     for vip in [VIP, SIX] {
         let line = observed.timeline(vip).since(began);
         println!("{vip}: unanswered {:?} at moves", line.longest_gap());
-        assert!(
-            line.longest_gap() <= hand_over(),
-            "{vip}: {:?}",
-            line.gaps()
-        );
+        assert!(line.longest_gap() <= HAND_OVER, "{vip}: {:?}", line.gaps());
         let without = line.since(gone).before(back);
         assert_eq!(without.answerers(), [bed.nodes[1].mac()].into(), "{vip}");
         assert_eq!(without.gaps(), [], "{vip}");
@@ -115,7 +104,7 @@ fn cluster_policy_minds_no_endpoints_and_a_change_of_policy_moves_the_address_to
     observed.one_answerer(None).unwrap();
     let line = observed.timeline(VIP).since(began);
     assert_eq!(line.clone().before(changed).gaps(), []);
-    assert!(line.longest_gap() <= hand_over(), "{:?}", line.gaps());
+    assert!(line.longest_gap() <= HAND_OVER, "{:?}", line.gaps());
 }
 
 #[test]
@@ -141,7 +130,7 @@ fn a_node_with_the_exclude_label_answers_for_nothing_until_the_label_is_cleared(
     let observed = observer.finish().unwrap();
     observed.one_answerer(None).unwrap();
     let line = observed.timeline(VIP).since(cleared);
-    assert!(line.longest_gap() <= hand_over(), "{:?}", line.gaps());
+    assert!(line.longest_gap() <= HAND_OVER, "{:?}", line.gaps());
 }
 
 #[test]
@@ -190,7 +179,7 @@ fn a_node_that_is_not_ready_hands_over_and_is_the_last_choice() {
     let observed = observer.finish().unwrap();
     observed.one_answerer(None).unwrap();
     let line = observed.timeline(VIP).since(began);
-    assert!(line.longest_gap() <= hand_over(), "{:?}", line.gaps());
+    assert!(line.longest_gap() <= HAND_OVER, "{:?}", line.gaps());
 }
 
 /// Answers on kube-proxy's health port of a node until it is told to stop.
