@@ -22,6 +22,7 @@ const SERVICES: [&str; 2] = ["192.0.2.101", "2001:db8::101"];
 
 /// Until a successor answers, beyond L.
 const TAKEOVER: Duration = Duration::from_millis(500);
+
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

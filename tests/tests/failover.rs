@@ -17,6 +17,7 @@ use vip_agent::vip::Mac;
 
 /// Until a successor answers, beyond L.
 const TAKEOVER: Duration = Duration::from_millis(500);
+
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

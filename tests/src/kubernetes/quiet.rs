@@ -7,8 +7,8 @@ use std::{env, fs::File, path::PathBuf};
 #[derive(Debug)]
 pub struct Quiet(#[expect(dead_code, reason = "its lock goes when it is closed")] File);
 
-/// Waits until nobody else keeps quiet, in this process or another. Not to be held while a bed is
-/// made or agents are started.
+/// Waits until nobody else keeps quiet, in this process or another. Who holds it makes no bed and
+/// starts no agents: these wait for it themselves.
 ///
 /// # Panics
 /// When the file of the lock cannot be made.
