@@ -29,6 +29,8 @@ const FEW: usize = 10;
 const MANY: usize = 1000;
 /// Every VIP is asked for so often.
 const PAUSE: Duration = Duration::from_millis(100);
+/// While Services are created: who asks and who is asked share the two cores with the API server.
+const WIDE: Duration = Duration::from_millis(250);
 /// Some are, while a node leaves.
 const CLOSE: Duration = Duration::from_millis(5);
 const SAMPLE: usize = 50;
@@ -61,7 +63,7 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
 }
 
 fn creation(table: &mut Table, bed: &Bed, services: &Services) -> Result<(), Error> {
-    let seen = Seen::ask(bed, services.vips(), PAUSE)?;
+    let seen = Seen::ask(bed, services.vips(), WIDE)?;
     let began = seen.now();
     services.create(bed, FEW..MANY)?;
     let called = seen.now() - began;

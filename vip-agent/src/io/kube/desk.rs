@@ -20,10 +20,11 @@ const VIPS: Limits = Limits {
     interval: Duration::ZERO,
     waiting: usize::MAX,
 };
+/// A hundred at once are no crowd; of a thousand, those that wait leave the API server to creations.
 const STATUSES: Limits = Limits {
     in_flight: 8,
     burst: 100,
-    interval: Duration::from_millis(5),
+    interval: Duration::from_millis(40),
     waiting: usize::MAX,
 };
 const NOTICES: Limits = Limits {
