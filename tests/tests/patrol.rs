@@ -5,6 +5,8 @@
     reason = "clippy sees only functions with #[test] as tests"
 )]
 
+use std::{thread::sleep, time::Duration};
+
 use tests::{
     agent::{Agent, VIP4, until},
     kubernetes::{Bed, Times},
@@ -59,4 +61,12 @@ fn a_node_says_whether_the_vips_of_others_are_answered_by_one_by_none_or_by_two(
     bed.lan.isolate(&["n1", "n2"]).unwrap();
     wait(asking, vip, "none");
     asking.wait_log("nobody answers").unwrap();
+
+    // It would ask again every two seconds; who hears nobody learns nothing by it.
+    bed.cut_lan(1 - owner).unwrap();
+    let is_deaf = || Ok(asking.metric("xvip_deaf", &[])? == 1.0);
+    until("deafness", is_deaf, || asking.log()).unwrap();
+    let before = count(asking, vip, "none");
+    sleep(Duration::from_secs(6));
+    assert_eq!(count(asking, vip, "none"), before, "{}", asking.log());
 }

@@ -153,6 +153,23 @@ fn the_shipped_roles_grant_what_the_agents_use_and_nothing_else() {
 
 #[test]
 #[ignore = "needs root"]
+fn who_gives_addresses_keeps_two_connections_open() {
+    let (bed, _observer) = Bed::serving(2, "").unwrap();
+    let calls = bed.control.calls().unwrap();
+    let by = |index: usize, verb: &str, resource: &str| {
+        let name = bed.nodes[index].name();
+        let its = calls.iter().filter(|call| call.by == name);
+        its.filter(|call| (&*call.verb, &*call.resource) == (verb, resource))
+            .count()
+    };
+    let allocator = (0..2).find(|index| by(*index, "create", "vips") > 0);
+    // Each node asks for the version when it starts; who allocates asks by two connections.
+    let asked = by(allocator.unwrap(), "get", "");
+    assert!(asked >= 3, "{asked}: {calls:#?}");
+}
+
+#[test]
+#[ignore = "needs root"]
 fn renewals_are_heard_while_a_crowd_occupies_the_api_server() {
     let few = [
         "--max-requests-inflight=80",
