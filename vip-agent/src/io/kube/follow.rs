@@ -12,7 +12,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{claims, lease};
+use super::{claims, lease, watch::has_no_history};
 use crate::{
     api::VipClaims,
     manifest::{CONTROL_PLANE_LEASE, CONTROL_PLANE_NAMESPACE},
@@ -118,7 +118,9 @@ async fn watch<K, T, R, F, E>(
             }
             Err(error) => {
                 tracing::debug!(%error, "the watch broke");
-                sleep(RETRY).await;
+                if !has_no_history(&error) {
+                    sleep(RETRY).await;
+                }
             }
         }
         for news in news {

@@ -16,6 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
+    core::Status,
     runtime::watcher::{self, watcher},
 };
 use serde::de::DeserializeOwned;
@@ -40,6 +41,8 @@ const LAST_RETRY: Duration = Duration::from_secs(8);
 const CALM: Duration = Duration::from_secs(30);
 /// An error that stays is told again after so long.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// Status of what is no more.
+const GONE: u16 = 410;
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
 /// No load balancer's Service is headless.
@@ -98,16 +101,8 @@ pub enum WatchError {
 impl WatchError {
     /// None for a watch that the API server has no history for any more: it lists anew.
     fn of(kind: String, error: watcher::Error) -> Option<Self> {
-        use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-        let status = match &error {
-            WatchError(status) => Some(status),
-            InitialListFailed(kube::Error::Api(status))
-            | WatchStartFailed(kube::Error::Api(status))
-            | WatchFailed(kube::Error::Api(status)) => Some(status),
-            _ => None,
-        };
-        match status.map(|status| (status.code, &status.message)) {
-            Some((410, _)) => None,
+        match refusal(&error).map(|status| (status.code, &status.message)) {
+            Some((GONE, _)) => None,
             Some((404, _)) => Some(Self::Unknown { kind }),
             Some((403, message)) => Some(Self::Forbidden {
                 kind,
@@ -119,6 +114,24 @@ impl WatchError {
             }),
         }
     }
+}
+
+/// What the API server says, where it is one that does.
+fn refusal(error: &watcher::Error) -> Option<&Status> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        WatchError(status) => Some(status),
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// The API server has no history of so long ago: it has begun anew since, for one. The watch lists
+/// next, and to wait would help nobody.
+pub(super) fn has_no_history(error: &watcher::Error) -> bool {
+    refusal(error).is_some_and(|status| status.code == GONE)
 }
 
 /// Tells everything about the cluster, until nobody listens.
@@ -269,8 +282,6 @@ fn trim_slice(slice: &mut EndpointSlice) {
 mod tests {
     use std::time::Instant;
 
-    use kube::core::Status;
-
     use super::*;
 
     fn refused(code: u16) -> Option<WatchError> {
@@ -294,8 +305,10 @@ mod tests {
     #[test]
     fn a_history_that_ran_out_is_no_error() {
         assert!(refused(410).is_none());
-        let error = watcher::Error::WatchError(Status::failure("", "").with_code(410).boxed());
-        assert!(WatchError::of("vips".into(), error).is_none());
+        let during =
+            |code| watcher::Error::WatchError(Status::failure("", "").with_code(code).boxed());
+        assert!(has_no_history(&during(410)) && !has_no_history(&during(500)));
+        assert!(WatchError::of("vips".into(), during(410)).is_none());
     }
 
     #[test]
