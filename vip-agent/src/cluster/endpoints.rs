@@ -35,12 +35,12 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Takes a slice; whether it changed anything.
-    pub(super) fn apply(&mut self, object: &EndpointSlice) -> bool {
+    /// Takes a slice; the Services whose endpoints are others by it.
+    pub(super) fn apply(&mut self, object: &EndpointSlice) -> Vec<ServiceKey> {
         let metadata = &object.metadata;
         let service = metadata.labels.as_ref().and_then(|l| l.get(SERVICE_NAME));
         let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
-            return false;
+            return Vec::new();
         };
         let Some(service) = service.map(|service| ServiceKey::new(namespace, service)) else {
             return self.delete(object);
@@ -48,25 +48,27 @@ impl Endpoints {
         let slice = Slice::read(object, is_api_server(&service));
         let name: Arc<str> = name.as_str().into();
         let id = (Arc::clone(&service.namespace), Arc::clone(&name));
-        let moved = self.owners.get(&id).is_some_and(|owner| *owner != service);
-        let moved = moved && self.delete(object);
+        let mut changed = match self.owners.get(&id) {
+            Some(owner) if *owner != service => self.delete(object),
+            _ => Vec::new(),
+        };
         self.owners.insert(id, service.clone());
-        let slices = self.services.entry(service).or_default();
-        match slices.insert(name, slice.clone()) {
-            Some(before) => before != slice || moved,
-            None => true,
+        let slices = self.services.entry(service.clone()).or_default();
+        if slices.insert(name, slice.clone()) != Some(slice) {
+            changed.push(service);
         }
+        changed
     }
 
-    /// Forgets a slice; whether it changed anything.
-    pub(super) fn delete(&mut self, object: &EndpointSlice) -> bool {
+    /// Forgets a slice; the Service whose endpoints are others by it.
+    pub(super) fn delete(&mut self, object: &EndpointSlice) -> Vec<ServiceKey> {
         let metadata = &object.metadata;
         let (Some(namespace), Some(name)) = (&metadata.namespace, &metadata.name) else {
-            return false;
+            return Vec::new();
         };
         let id = (namespace.as_str().into(), name.as_str().into());
         let Some(service) = self.owners.remove(&id) else {
-            return false;
+            return Vec::new();
         };
         if let Some(slices) = self.services.get_mut(&service) {
             slices.remove(&id.1);
@@ -74,7 +76,7 @@ impl Endpoints {
                 self.services.remove(&service);
             }
         }
-        true
+        vec![service]
     }
 
     /// The nodes with ready endpoints of a Service; where there are none at all, those with
@@ -99,7 +101,7 @@ impl Endpoints {
     }
 }
 
-fn is_api_server(service: &ServiceKey) -> bool {
+pub(super) fn is_api_server(service: &ServiceKey) -> bool {
     (&*service.namespace, &*service.name) == API_SERVER
 }
 
@@ -194,12 +196,14 @@ mod tests {
     fn a_slice_that_is_deleted_or_given_to_another_service_counts_no_more() {
         let mut endpoints = Endpoints::default();
         let slice = fixture::slice("a", "s", &[("n1", "ready")]);
-        assert!(endpoints.apply(&slice));
-        assert!(!endpoints.apply(&slice), "nothing changed");
-        assert!(endpoints.apply(&fixture::slice("b", "s", &[("n1", "ready")])));
+        let (a, b) = (ServiceKey::new("web", "a"), ServiceKey::new("web", "b"));
+        assert_eq!(endpoints.apply(&slice), [a.clone()]);
+        assert_eq!(endpoints.apply(&slice), [], "nothing changed");
+        let given = endpoints.apply(&fixture::slice("b", "s", &[("n1", "ready")]));
+        assert_eq!(given, [a.clone(), b.clone()]);
         assert!(nodes(&endpoints).is_empty());
-        assert!(endpoints.apply(&slice));
-        assert!(endpoints.delete(&slice));
+        assert_eq!(endpoints.apply(&slice), [b, a.clone()]);
+        assert_eq!(endpoints.delete(&slice), [a]);
         assert!(nodes(&endpoints).is_empty());
         assert_eq!(endpoints, Endpoints::default());
     }

@@ -12,6 +12,7 @@
 //! | `vip.rs`, `holding.rs` | what is given |
 //! | `node.rs`, `endpoints.rs` | where it can be answered |
 //! | `forbidden.rs`, `sharing.rs`, `refusal.rs` | who cannot have what, and why |
+//! | `change.rs` | whose business news are |
 //! | `decide.rs`, `allocate.rs` | who gets what |
 //! | `assign.rs`, `report.rs` | what is written of it |
 //! | `candidates.rs` | which node may answer |
@@ -20,6 +21,7 @@ mod allocate;
 mod annotation;
 mod assign;
 mod candidates;
+mod change;
 pub mod condition;
 mod decide;
 mod endpoints;
@@ -46,11 +48,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 
+use self::change::take;
 pub use self::{
     allocate::{LanAnswer, LanAnswers},
     annotation::Wish,
     assign::{Deletion, Update},
     candidates::{Served, served},
+    change::{Change, Concern},
     condition::Condition,
     decide::{Decision, decide},
     endpoints::Endpoints,
@@ -67,17 +71,6 @@ pub use self::{
     vip::{Assignment, Vip},
 };
 use crate::{api, ownership::NodeName};
-
-/// What a watch says of one kind.
-#[derive(Clone, Debug)]
-pub enum Change<T> {
-    /// These are all that there are.
-    Listed(Vec<T>),
-    /// One is new, or another than before.
-    Applied(T),
-    /// One is gone.
-    Deleted(T),
-}
 
 /// The kinds that have been listed once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,46 +97,18 @@ pub struct Cluster {
     listed: Listed,
 }
 
-/// Takes a change of a map of domain objects; whether they are others than before.
-fn take<T, K: Ord, V>(
-    map: &mut BTreeMap<K, V>,
-    listed: &mut bool,
-    change: Change<T>,
-    read: impl Fn(&T) -> Option<(K, V)>,
-    same: impl Fn(&V, &V) -> bool,
-) -> bool {
-    match change {
-        Change::Listed(all) => {
-            let all: BTreeMap<K, V> = all.iter().filter_map(read).collect();
-            let first = !std::mem::replace(listed, true);
-            let pairs = || map.iter().zip(&all);
-            let unchanged = map.len() == all.len()
-                && pairs().all(|(one, two)| one.0 == two.0 && same(one.1, two.1));
-            *map = all;
-            first || !unchanged
-        }
-        Change::Applied(one) => read(&one).is_some_and(|(key, value)| {
-            let unchanged = map.get(&key).is_some_and(|before| same(before, &value));
-            map.insert(key, value);
-            !unchanged
-        }),
-        Change::Deleted(one) => read(&one).is_some_and(|(key, _)| map.remove(&key).is_some()),
-    }
-}
-
-/// Every method says whether anything changed that matters here: most writes to Nodes and Vips,
-/// heartbeats and states, do not.
+/// Every method says whose business the change is.
 impl Cluster {
     /// Takes what a watch says of Services.
-    pub fn services(&mut self, change: Change<core::Service>) -> bool {
+    pub fn services(&mut self, change: Change<core::Service>) -> Concern {
         let read = |object: &_| Service::read(object).map(|service| (service.key.clone(), service));
         let listed = &mut self.listed.services;
-        take(&mut self.services, listed, change, read, PartialEq::eq)
+        take(&mut self.services, listed, change, read, Service::concern)
     }
 
     /// Takes what a watch says of EndpointSlices.
-    pub fn endpoint_slices(&mut self, change: Change<EndpointSlice>) -> bool {
-        match change {
+    pub fn endpoint_slices(&mut self, change: Change<EndpointSlice>) -> Concern {
+        let services = match change {
             Change::Listed(all) => {
                 let mut endpoints = Endpoints::default();
                 for slice in &all {
@@ -152,45 +117,65 @@ impl Cluster {
                 let first = !std::mem::replace(&mut self.listed.endpoints, true);
                 let changed = self.endpoints != endpoints;
                 self.endpoints = endpoints;
-                first || changed
+                return match first || changed {
+                    true => Concern::Everybody,
+                    false => Concern::Nobody,
+                };
             }
             Change::Applied(slice) => self.endpoints.apply(&slice),
             Change::Deleted(slice) => self.endpoints.delete(&slice),
+        };
+        let concerns = services
+            .iter()
+            .map(|service| self.endpoints_concern(service));
+        concerns.max().unwrap_or(Concern::Nobody)
+    }
+
+    /// Whose business the endpoints of a Service are. Of one that is not seen yet, nobody's: when
+    /// it is, all is looked at.
+    fn endpoints_concern(&self, service: &ServiceKey) -> Concern {
+        if endpoints::is_api_server(service) {
+            return Concern::Allocator;
+        }
+        match self.services.get(service) {
+            Some(service) if service.is_load_balancer && service.is_local => Concern::Everybody,
+            _ => Concern::Nobody,
         }
     }
 
     /// Takes what a watch says of Nodes.
-    pub fn nodes(&mut self, change: Change<core::Node>) -> bool {
+    pub fn nodes(&mut self, change: Change<core::Node>) -> Concern {
         let read = |object: &_| Node::read(object).map(|node| (node.name.clone(), node));
-        let listed = &mut self.listed.nodes;
-        take(&mut self.nodes, listed, change, read, PartialEq::eq)
+        let (listed, concern) = (&mut self.listed.nodes, Concern::of(Concern::Everybody));
+        take(&mut self.nodes, listed, change, read, concern)
     }
 
     /// Takes what a watch says of Namespaces.
-    pub fn namespaces(&mut self, change: Change<core::Namespace>) -> bool {
+    pub fn namespaces(&mut self, change: Change<core::Namespace>) -> Concern {
         let read = |object: &core::Namespace| {
             let labels = object.metadata.labels.clone().unwrap_or_default();
             Some((object.metadata.name.clone()?, labels))
         };
         let listed = &mut self.listed.namespaces;
-        take(&mut self.namespaces, listed, change, read, PartialEq::eq)
+        let concern = Concern::of(Concern::Allocator);
+        take(&mut self.namespaces, listed, change, read, concern)
     }
 
     /// Takes what a watch says of pools.
-    pub fn pools(&mut self, change: Change<api::VipPool>) -> bool {
+    pub fn pools(&mut self, change: Change<api::VipPool>) -> Concern {
         let read = |object: &_| Pool::read(object).map(|pool| (pool.name.clone(), pool));
         let listed = &mut self.listed.pools;
-        take(&mut self.pools, listed, change, read, PartialEq::eq)
+        take(&mut self.pools, listed, change, read, Pool::concern)
     }
 
     /// Takes what a watch says of Vips. What a write of our own returned may be fed in, too.
-    pub fn vips(&mut self, change: Change<api::Vip>) -> bool {
+    pub fn vips(&mut self, change: Change<api::Vip>) -> Concern {
         let read = |object: &_| Vip::read(object).map(|vip| (vip.assignment.address, vip));
         let listed = &mut self.listed.vips;
-        let changed = take(&mut self.vips, listed, change, read, Vip::is_unchanged);
+        let concern = take(&mut self.vips, listed, change, read, Vip::concern);
         self.promised
             .retain(|address, _| !self.vips.contains_key(address));
-        changed
+        concern
     }
 
     /// A `Vip` is being created: its Services have the address, as far as decisions go. Until it

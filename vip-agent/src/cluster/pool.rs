@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
+    change::Concern,
     condition::Condition,
     range::{Addresses, Range, RangeError},
     refusal::Refusal,
@@ -100,6 +101,22 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// The status is the allocator's, who writes it.
+    pub(super) fn concern(before: Option<&Self>, after: Option<&Self>) -> Concern {
+        let (Some(before), Some(after)) = (before, after) else {
+            return Concern::Everybody;
+        };
+        let with_its_status = Self {
+            status: after.status.clone(),
+            ..before.clone()
+        };
+        match with_its_status == *after {
+            true if before.status == after.status => Concern::Nobody,
+            true => Concern::Allocator,
+            false => Concern::Everybody,
+        }
+    }
+
     /// Reads an object; none for one that no API server wrote.
     pub(super) fn read(object: &VipPool) -> Option<Self> {
         let spec = &object.spec;

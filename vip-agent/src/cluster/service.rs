@@ -15,6 +15,7 @@ use k8s_openapi::{
 
 use super::{
     annotation::{self, Wish},
+    change::Concern,
     condition::Condition,
     family::{Family, FamilyPolicy},
     refusal::Refusal,
@@ -123,6 +124,29 @@ pub struct Service {
 }
 
 impl Service {
+    /// The status is the allocator's, who writes it; what is no load balancer may have been one.
+    pub(super) fn concern(before: Option<&Self>, after: Option<&Self>) -> Concern {
+        if before == after {
+            return Concern::Nobody;
+        }
+        let is_status = match (before, after) {
+            (Some(before), Some(after)) => {
+                let with_its_status = Self {
+                    ingress: after.ingress.clone(),
+                    conditions: after.conditions.clone(),
+                    ..before.clone()
+                };
+                with_its_status == *after
+            }
+            _ => false,
+        };
+        let mut both = before.into_iter().chain(after);
+        match both.any(|service| service.is_load_balancer) && !is_status {
+            true => Concern::Everybody,
+            false => Concern::Allocator,
+        }
+    }
+
     /// Reads an object; none for one that no API server wrote.
     pub(super) fn read(object: &Object) -> Option<Self> {
         let nothing = ServiceSpec::default();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::service::ServiceKey;
+use super::{change::Concern, service::ServiceKey};
 use crate::api;
 
 /// Who has an address, and how: the spec of a `Vip`.
@@ -38,9 +38,17 @@ pub struct Vip {
 }
 
 impl Vip {
-    /// The same life and spec: agents write the status of every Vip.
-    pub(super) fn is_unchanged(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.assignment == other.assignment
+    /// A change of the status is nobody's business: agents write it.
+    pub(super) fn concern(before: Option<&Self>, after: Option<&Self>) -> Concern {
+        match before.map(Self::spec) == after.map(Self::spec) {
+            true => Concern::Nobody,
+            false => Concern::Everybody,
+        }
+    }
+
+    /// All but the status, and which life's.
+    fn spec(&self) -> (&str, &Assignment) {
+        (&self.uid, &self.assignment)
     }
 
     /// Reads an object; none for one that the API server would have refused.

@@ -10,7 +10,9 @@ use std::{
 use super::{Driver, kubernetes::Kubernetes, notices::Told, pace::Pace, under_way::UnderWay};
 use crate::{
     api::VipStatus,
-    cluster::{self, Assignment, Cluster, Decision, Forbidden, ProxyHealth, Served, Settings},
+    cluster::{
+        self, Assignment, Cluster, Concern, Decision, Forbidden, ProxyHealth, Served, Settings,
+    },
     config::{self, VipSpec},
     host::Host,
     io::{
@@ -119,12 +121,14 @@ impl Driver {
     /// Takes in what a watch says.
     pub(super) fn hear_of_cluster(&mut self, news: News) {
         let now = self.now();
-        let Some(Kubernetes { view, .. }) = &mut self.kubernetes else {
+        let Some(kubernetes) = &mut self.kubernetes else {
             return;
         };
+        let allocates = kubernetes.allocates();
+        let view = &mut kubernetes.view;
         let cluster = &mut view.cluster;
         let of_vips = matches!(news, News::Vips(_));
-        let changed = match news {
+        let concern = match news {
             News::Services(change) => cluster.services(change),
             News::EndpointSlices(change) => cluster.endpoint_slices(change),
             News::Nodes(change) => cluster.nodes(change),
@@ -133,10 +137,15 @@ impl Driver {
             News::Vips(change) => cluster.vips(change),
             News::Broken(error) => {
                 tracing::warn!(%error, "the cluster is not seen");
-                false
+                Concern::Nobody
             }
         };
-        if changed {
+        let is_mine = match concern {
+            Concern::Nobody => false,
+            Concern::Allocator => allocates,
+            Concern::Everybody => true,
+        };
+        if is_mine {
             view.think_soon(now);
         } else if of_vips {
             // One of ours answers: no thought, but an end of waiting.

@@ -1,6 +1,7 @@
 //! The rules of allocation, one by one, on objects as an API server keeps them.
 
 mod addresses;
+mod concerns;
 mod families;
 mod lives;
 mod pools;
@@ -23,6 +24,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// With so many Services, whom a change concerns is checked no more: it takes too long.
+const CROWD: usize = 20;
 const RIVAL: Mac = Mac([2, 0, 0, 0, 0, 9]);
 
 /// An API server and a LAN, both as an allocator sees them.
@@ -88,7 +91,7 @@ impl Bed {
             pool.status = before.status.clone();
         }
         self.pools.insert(name.into(), pool.clone());
-        self.cluster.pools(Change::Applied(pool));
+        self.hear(|cluster| cluster.pools(Change::Applied(pool)));
     }
 
     /// Creates Service `web/name`, or writes its spec anew.
@@ -108,12 +111,28 @@ impl Bed {
     fn put(&mut self, service: core::Service) {
         let key = ServiceKey::of(&service.metadata).unwrap();
         self.services.insert(key, service.clone());
-        self.cluster.services(Change::Applied(service));
+        self.hear(|cluster| cluster.services(Change::Applied(service)));
     }
 
     fn delete(&mut self, name: &str) {
         let service = self.services.remove(&ServiceKey::new("web", name)).unwrap();
-        self.cluster.services(Change::Deleted(service));
+        self.hear(|cluster| cluster.services(Change::Deleted(service)));
+    }
+
+    /// Takes a change. Whoever it does not concern must come to the same conclusions as before.
+    fn hear(&mut self, change: impl FnOnce(&mut Cluster) -> Concern) -> Concern {
+        if self.services.len() > CROWD {
+            return change(&mut self.cluster);
+        }
+        let (before, decided) = (served(&self.cluster), self.decide());
+        let concern = change(&mut self.cluster);
+        if concern < Concern::Everybody {
+            assert_eq!(served(&self.cluster), before, "{concern:?}");
+        }
+        if concern < Concern::Allocator {
+            assert_eq!(self.decide(), decided);
+        }
+        concern
     }
 
     fn decide(&self) -> Decision {
@@ -143,7 +162,7 @@ impl Bed {
             let vip = self.cluster.vip(deletion.address).unwrap();
             assert_eq!(vip.uid, deletion.uid);
             let object = api::Vip::new("", (&vip.assignment).into());
-            self.cluster.vips(Change::Deleted(object));
+            self.hear(|cluster| cluster.vips(Change::Deleted(object)));
         }
         for status in &decision.statuses {
             let Some(mut service) = self.services.get(&status.service).cloned() else {
@@ -167,7 +186,7 @@ impl Bed {
                 conditions: conditions(&status.conditions),
             });
             self.pools.insert(name.clone(), pool.clone());
-            self.cluster.pools(Change::Applied(pool));
+            self.hear(|cluster| cluster.pools(Change::Applied(pool)));
         }
     }
 
@@ -178,7 +197,7 @@ impl Bed {
         let mut object = api::Vip::new(&name, assignment.into());
         object.metadata.uid = Some(name);
         object.metadata.resource_version = Some(self.versions.to_string());
-        self.cluster.vips(Change::Applied(object));
+        self.hear(|cluster| cluster.vips(Change::Applied(object)));
     }
 
     /// Decides and applies until nothing is left to do.
