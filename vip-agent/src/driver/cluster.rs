@@ -30,6 +30,8 @@ use jiff::Timestamp;
 /// News of the cluster are taken for so long before they are thought about: what is created
 /// together is decided together.
 const SETTLE: Duration = Duration::from_millis(2);
+/// After so long without a thought they wait for nothing: whoever creates one Service waits for it.
+const CALM: Duration = Duration::from_millis(200);
 
 /// What the driver knows of the cluster, and has said to it.
 pub(super) struct View {
@@ -42,6 +44,7 @@ pub(super) struct View {
     pub(super) unsettled: BTreeSet<IpAddr>,
     /// When to think about what is new.
     pub(super) think_at: Option<Duration>,
+    thought_at: Duration,
     pace: Pace,
     pub(super) told: Told,
     gone: Gone,
@@ -64,6 +67,7 @@ impl View {
             served: None,
             unsettled: BTreeSet::new(),
             think_at: None,
+            thought_at: Duration::ZERO,
             pace: Pace::default(),
             told: Told::default(),
             gone: Gone::default(),
@@ -74,7 +78,11 @@ impl View {
 
     /// There is something to think about at `now`.
     pub(super) fn think_soon(&mut self, now: Duration) {
-        let at = self.pace.not_before(now + SETTLE);
+        let settle = match now.saturating_sub(self.thought_at) < CALM {
+            true => SETTLE,
+            false => Duration::ZERO,
+        };
+        let at = self.pace.not_before(now + settle);
         self.think_at.get_or_insert(at);
     }
 
@@ -85,6 +93,7 @@ impl View {
 
     /// Something was thought, or done about it, until `now`.
     pub(super) fn took(&mut self, time: Duration, now: Duration) {
+        self.thought_at = now;
         self.pace.took(time, now);
     }
 
@@ -433,6 +442,9 @@ mod tests {
             Some(ms(101) + SETTLE),
             "the first news set it"
         );
+        view.think_at = None;
+        view.think_soon(ms(100) + CALM);
+        assert_eq!(view.think_at, Some(ms(100) + CALM), "the first in a while");
         view.think_at = None;
         view.took(ms(1000), ms(2000));
         view.think_soon(ms(2001));
