@@ -139,7 +139,10 @@ mod tests {
         super::write::tests::{assignment, refused, status},
         *,
     };
-    use crate::io::kube::notice::{About, Notice, Reason};
+    use crate::{
+        api::VipStatus,
+        io::kube::notice::{About, Notice, Reason},
+    };
 
     #[test]
     fn vips_go_before_statuses_and_these_before_events() {
@@ -167,6 +170,30 @@ mod tests {
         assert_eq!(rest.len(), 6);
         assert_eq!(rest[4], status());
         assert!(matches!(rest[5], Write::Notice(_)));
+    }
+
+    #[test]
+    fn a_hundred_statuses_leave_at_once_and_of_a_crowd_25_a_second() {
+        let start = Instant::now();
+        let mut desk = Desk::new("node-a".into());
+        for last in 0..1000_u16 {
+            let [high, low] = last.to_be_bytes();
+            let vip = [198, 51, high, low].into();
+            desk.put(Write::VipStatus(vip, VipStatus::default()));
+        }
+        let mut begun = |now| {
+            let writes = std::iter::from_fn(|| {
+                let write = desk.next(now)?;
+                desk.ended(write, Ok(()), now);
+                Some(())
+            });
+            writes.count()
+        };
+        assert_eq!(begun(start), 100);
+        let within_a_second: usize = (1..=1000)
+            .map(|ms| begun(start + Duration::from_millis(ms)))
+            .sum();
+        assert_eq!(within_a_second, 25);
     }
 
     #[test]
