@@ -36,12 +36,19 @@ const GRACE: Duration = Duration::from_millis(500);
 /// IPv4 senders: the addresses of 198.18.0.0/15.
 const SENDERS: u32 = 1 << 17;
 
-/// A client that asks on and on.
+/// A client that asks on and on, until it is dropped.
 pub struct Observer {
     began: Instant,
     stop: Arc<AtomicBool>,
     observed: Arc<Mutex<Observed>>,
-    thread: JoinHandle<Result<(), BedError>>,
+    thread: Option<JoinHandle<Result<(), BedError>>>,
+}
+
+/// Its questions would be taken for those of the next: all ask from the same addresses.
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A question.
@@ -115,7 +122,7 @@ impl Observer {
             began,
             stop,
             observed,
-            thread,
+            thread: Some(thread),
         })
     }
 
@@ -165,11 +172,12 @@ impl Observer {
     }
 
     /// Stops asking, waits for the last answers, and tells.
-    pub fn finish(self) -> Result<Observed, BedError> {
+    pub fn finish(mut self) -> Result<Observed, BedError> {
         self.stop.store(true, Ordering::Relaxed);
-        match self.thread.join() {
-            Ok(result) => result?,
-            Err(panic) => std::panic::resume_unwind(panic),
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result?,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => {}
         }
         let mut observed = self.observed.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(std::mem::take(&mut *observed))
