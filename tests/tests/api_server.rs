@@ -15,7 +15,9 @@ use nix::sys::signal::Signal;
 use tests::{
     agent::{PINS, VIP4, VIP6, config, names, until},
     kubernetes::{Backend, Bed, NAMESPACE, User, endpoint_slice, load_balancer},
+    lan::CLIENT_MAC,
     observer::{Observer, PAUSE},
+    wire::Wire,
 };
 
 fn pings(bed: &Bed, from: usize, address: &str) -> bool {
@@ -266,6 +268,28 @@ fn two_answerers_set_up_on_purpose_are_reported_and_so_is_a_gap() {
         announced.iter().any(|announced| announced.by == second),
         "{announced:?}"
     );
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_observer_that_is_dropped_asks_no_more() {
+    let mut bed = Bed::new(1).unwrap();
+    bed.start_agent(0, &config("native", "")).unwrap();
+    bed.nodes[0].agent().wait_ready().unwrap();
+    let wire = Wire::open(&bed.client, "lan0", PAUSE).unwrap();
+    let answers = || {
+        let time = Duration::from_millis(300);
+        wire.heard(VIP4.parse().unwrap(), CLIENT_MAC, time)
+            .unwrap()
+            .len()
+    };
+    let observer = Observer::ask(&bed.client, &[VIP4], PAUSE).unwrap();
+    let before = answers();
+    drop(observer);
+    // What was underway, and announcements of the agent's start.
+    answers();
+    let after = answers();
+    assert!(before > 20 && after <= 2, "{before}, then {after}");
 }
 
 #[test]
