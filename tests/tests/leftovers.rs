@@ -46,18 +46,22 @@ fn an_address_that_ipvs_and_a_dead_load_balancer_left_on_every_node_is_answered_
                 .unwrap();
         }
     }
-    let held = |index: &usize| {
-        bed.nodes[*index]
-            .agent()
-            .wait_state(VIP4, "answering")
-            .is_ok()
+    // The status may name them before anybody answers.
+    let answers = |index: &usize| {
+        let vip = bed.nodes[*index].agent().vip(VIP4);
+        vip.is_ok_and(|vip| vip["state"] == "answering")
     };
-    let owner = (0..3)
-        .find(|index| {
-            let vip = bed.nodes[*index].agent().vip(VIP4);
-            vip.is_ok_and(|vip| vip["state"] != "fenced") && held(index)
-        })
-        .unwrap();
+    let mut owner = None;
+    until(
+        "a node to answer",
+        || {
+            owner = (0..3).find(answers);
+            Ok(owner.is_some())
+        },
+        || format!("{:?}", bed.control.kubectl(&["get", "vips"], "")),
+    )
+    .unwrap();
+    let owner = owner.unwrap();
     // As a dead kube-vip leaves it: on the interface itself.
     let other = (owner + 1) % 3;
     bed.nodes[other]
