@@ -37,6 +37,7 @@ const SAMPLE: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
+    let alone = alone()?;
     let mut bed = Bed::new(3)?;
     bed.install()?;
     for index in 0..bed.nodes.len() {
@@ -51,7 +52,7 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
 
     services.create(&bed, 0..FEW)?;
     let few = Load::at_rest(&bed)?;
-    creation(table, &bed, &services)?;
+    creation(table, &bed, &services, alone)?;
     let many = Load::at_rest(&bed)?;
     rest(table, &few, &many);
     far(table, &bed, &many)?;
@@ -62,7 +63,23 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
     die(table, &mut bed, &services, owner)
 }
 
-fn creation(table: &mut Table, bed: &Bed, services: &Services) -> Result<(), Error> {
+/// How long the API server takes for the same Services where no agent runs and nobody asks.
+fn alone() -> Result<Duration, Error> {
+    let bed = Bed::new(3)?;
+    bed.install()?;
+    let services = Services::prepare(&bed, MANY)?;
+    services.create(&bed, 0..FEW)?;
+    let began = Instant::now();
+    services.create(&bed, FEW..MANY)?;
+    Ok(began.elapsed())
+}
+
+fn creation(
+    table: &mut Table,
+    bed: &Bed,
+    services: &Services,
+    alone: Duration,
+) -> Result<(), Error> {
     let seen = Seen::ask(bed, services.vips(), WIDE)?;
     let began = seen.now();
     services.create(bed, FEW..MANY)?;
@@ -77,6 +94,15 @@ fn creation(table: &mut Table, bed: &Bed, services: &Services) -> Result<(), Err
             called.as_secs_f64()
         ),
         Some(Aim::at_most(10.0, last)),
+    );
+    table.row(
+        "the same, until the API server had taken the last of them".into(),
+        format!("{:.2}x", called.as_secs_f64() / alone.as_secs_f64()),
+        format!(
+            "of what it takes without agents, {:.1} s",
+            alone.as_secs_f64()
+        ),
+        None,
     );
     Ok(())
 }
