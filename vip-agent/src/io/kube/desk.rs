@@ -18,19 +18,23 @@ const VIPS: Limits = Limits {
     in_flight: 16,
     burst: 1,
     interval: Duration::ZERO,
+    price: 0,
     waiting: usize::MAX,
 };
-/// A hundred at once are no crowd; of a thousand, those that wait leave the API server to creations.
+/// A hundred at once are no crowd; of a thousand, those that wait leave the API server to creations,
+/// the more of it the slower it is.
 const STATUSES: Limits = Limits {
     in_flight: 8,
     burst: 100,
     interval: Duration::from_millis(40),
+    price: 10,
     waiting: usize::MAX,
 };
 const NOTICES: Limits = Limits {
     in_flight: 2,
     burst: 50,
     interval: Duration::from_millis(100),
+    price: 20,
     waiting: 2000,
 };
 
@@ -114,11 +118,11 @@ impl Desk {
         }
         match result.err().map_or(End::Done, |error| write.judge(error)) {
             End::Done => {
-                self.lane(&target).done(target);
+                self.lane(&target).done(target, now);
                 None
             }
             End::Tell(news) => {
-                self.lane(&target).done(target);
+                self.lane(&target).done(target, now);
                 Some(news)
             }
             End::Again(error) => {

@@ -9,6 +9,8 @@ use std::{
 /// Wait after a first failure; each further one doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(20);
+/// No write is paid for by a longer rest.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// What may wait for its turn while something newer for the same object comes.
 pub(super) trait Supersede {
@@ -25,6 +27,9 @@ pub(super) struct Limits {
     pub burst: u32,
     /// Between two of them in the long run; zero for no limit.
     pub interval: Duration,
+    /// One is paid for by so many times its own length, where that is longer than the interval:
+    /// who is slow to answer has others to serve.
+    pub price: u32,
     /// Waiting; more are dropped and counted.
     pub waiting: usize,
 }
@@ -32,6 +37,13 @@ pub(super) struct Limits {
 #[derive(Debug)]
 struct Waiting<V> {
     value: V,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    began: Instant,
+    /// In a row, before this time.
     failures: u32,
 }
 
@@ -43,8 +55,7 @@ pub(super) struct Outbox<K, V> {
     waiting: BTreeMap<K, Waiting<V>>,
     ready: VecDeque<K>,
     delayed: BTreeSet<(Instant, K)>,
-    /// Failures in a row of what is under way.
-    in_flight: BTreeMap<K, u32>,
+    in_flight: BTreeMap<K, UnderWay>,
     /// When the next one would be on schedule (the generic cell rate algorithm).
     scheduled: Option<Instant>,
     dropped: u64,
@@ -99,7 +110,11 @@ impl<K: Ord + Clone, V: Supersede> Outbox<K, V> {
         let waiting = self.waiting.remove(&key)?;
         let scheduled = self.scheduled.map_or(now, |at| at.max(now));
         self.scheduled = Some(scheduled + self.limits.interval);
-        self.in_flight.insert(key.clone(), waiting.failures);
+        let under_way = UnderWay {
+            began: now,
+            failures: waiting.failures,
+        };
+        self.in_flight.insert(key.clone(), under_way);
         Some((key, waiting.value))
     }
 
@@ -108,9 +123,21 @@ impl<K: Ord + Clone, V: Supersede> Outbox<K, V> {
         self.scheduled?.checked_sub(early)
     }
 
+    /// What was under way has come back; its failures before this time.
+    fn land(&mut self, key: &K, now: Instant) -> u32 {
+        let Some(UnderWay { began, failures }) = self.in_flight.remove(key) else {
+            return 0;
+        };
+        let rest = LONGEST_REST.min((now - began) * self.limits.price);
+        if let Some(scheduled) = &mut self.scheduled {
+            *scheduled += rest.saturating_sub(self.limits.interval);
+        }
+        failures
+    }
+
     /// What was under way is through, for good or bad.
-    pub(super) fn done(&mut self, key: K) {
-        self.in_flight.remove(&key);
+    pub(super) fn done(&mut self, key: K, now: Instant) {
+        self.land(&key, now);
         if self.waiting.contains_key(&key) {
             self.ready.push_back(key);
         }
@@ -119,7 +146,7 @@ impl<K: Ord + Clone, V: Supersede> Outbox<K, V> {
     /// What was under way failed, and is tried again unless something newer supersedes it; the
     /// number of failures in a row.
     pub(super) fn again(&mut self, key: K, value: V, now: Instant) -> u32 {
-        let failures = self.in_flight.remove(&key).unwrap_or_default() + 1;
+        let failures = self.land(&key, now) + 1;
         let value = match self.waiting.remove(&key) {
             Some(newer) => newer.value.after(value),
             None => value,
@@ -174,6 +201,7 @@ mod tests {
         in_flight: 2,
         burst: 1,
         interval: Duration::ZERO,
+        price: 0,
         waiting: 3,
     };
 
@@ -197,7 +225,7 @@ mod tests {
         assert_eq!(outbox.next(now), Some((1, "a")));
         outbox.put(1, "b");
         assert_eq!(outbox.next(now), None);
-        outbox.done(1);
+        outbox.done(1, now);
         assert_eq!(outbox.next(now), Some((1, "b")));
     }
 
@@ -210,7 +238,7 @@ mod tests {
         }
         assert!(outbox.next(now).is_some() && outbox.next(now).is_some());
         assert_eq!((outbox.next(now), outbox.wake_at()), (None, None));
-        outbox.done(1);
+        outbox.done(1, now);
         assert_eq!(outbox.next(now), Some((3, "a")));
     }
 
@@ -245,7 +273,7 @@ mod tests {
         outbox.put(1, "b");
         outbox.again(1, "a", now);
         assert_eq!(outbox.next(now + FIRST_RETRY), Some((1, "b")));
-        outbox.done(1);
+        outbox.done(1, now);
         assert_eq!(outbox.next(now + LAST_RETRY), None);
     }
 
@@ -257,6 +285,7 @@ mod tests {
             in_flight: 100,
             burst: 3,
             interval,
+            price: 0,
             waiting: 100,
         });
         for key in 0..20 {
@@ -268,6 +297,33 @@ mod tests {
         assert_eq!(begun(&mut outbox, start + interval), 1);
         assert_eq!(begun(&mut outbox, start + 3 * interval), 2);
         assert_eq!(begun(&mut outbox, start + 60 * interval), 3);
+    }
+
+    #[test]
+    fn a_slow_write_is_paid_for_by_a_multiple_of_its_length_up_to_a_second() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let mut outbox = Outbox::new(Limits {
+            in_flight: 1,
+            burst: 1,
+            interval: ms(100),
+            price: 10,
+            waiting: 100,
+        });
+        let (mut now, mut key) = (start, 0);
+        for (took, until_the_next) in [(1, 100), (10, 100), (30, 300), (2000, 2000)] {
+            key += 1;
+            outbox.put(key, "a");
+            assert!(outbox.next(now).is_some());
+            outbox.put(0, "b");
+            outbox.done(key, now + ms(took));
+            let next = outbox.wake_at().map(|at| at.max(now + ms(took)));
+            assert_eq!(next, Some(now + ms(until_the_next)), "{took} ms");
+            now += ms(until_the_next);
+            assert!(outbox.next(now).is_some());
+            outbox.done(0, now);
+            now += ms(100);
+        }
     }
 
     #[test]
