@@ -348,6 +348,7 @@ impl ControlPlane {
             self.lease_turn(now);
         }
         if self.id.is_some() {
+            self.due(self.confirmed, now);
             let (entries, turn) = self.entries(now);
             entries.turn(turn);
         }

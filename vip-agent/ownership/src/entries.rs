@@ -145,7 +145,7 @@ impl Entries {
         self.entries.is_empty()
     }
 
-    /// Does what is due. There is a session.
+    /// Does what is due. There is a session; when its `confirmed` passes, other things are.
     pub(super) fn turn(&mut self, mut turn: Turn<'_, impl Rows>) {
         self.follow_rows(&mut turn);
         if turn.is_confirmed() {
@@ -154,8 +154,6 @@ impl Entries {
                     *entry = Entry::claiming(turn.now);
                 }
             }
-            // Past `confirmed` other things are due.
-            turn.due(turn.confirmed);
         } else if turn.on_api_loss == OnApiLoss::Hold {
             self.unconfirmed_turn(&mut turn);
         }

@@ -146,6 +146,8 @@ pub struct Machine {
     stirred: bool,
     /// When more than these is due, though nothing came.
     rest_at: BootTime,
+    /// The same, unless a renewal puts it off: the end of a session that lives, or of `confirmed`.
+    ends_at: BootTime,
     out: Vec<Action>,
 }
 
@@ -174,6 +176,7 @@ impl Machine {
             wake: BootTime::NEVER,
             stirred: true,
             rest_at: BootTime::NEVER,
+            ends_at: BootTime::NEVER,
             out: Vec::new(),
             config,
         };
@@ -305,12 +308,17 @@ impl Machine {
         }
         self.session_turn(now);
         let session_at = self.wake;
-        if std::mem::take(&mut self.stirred) || now >= self.rest_at || self.leaving {
-            self.wake = self.peers.next_end(now);
+        let due = now >= self.rest_at.min(self.ends_at);
+        if std::mem::take(&mut self.stirred) || due || self.leaving {
+            self.wake = BootTime::NEVER;
             self.rest_turn(now);
             self.rest_at = self.wake;
         }
-        self.wake = session_at.min(self.rest_at);
+        self.ends_at = self.peers.next_end(now);
+        if self.session.is_confirmed(now) {
+            self.ends_at = self.ends_at.min(self.session.confirmed);
+        }
+        self.wake = session_at.min(self.rest_at).min(self.ends_at);
         self.leave_turn(now);
     }
 

@@ -209,13 +209,21 @@ impl Peers {
         Some(peer.changed.max(since) + lease.duration)
     }
 
-    /// Leases whose session was seen to live within its L, each with the end of that.
+    /// Leases that somebody holds, each with the time until which its session lives, unless it
+    /// renews.
     pub(super) fn living(&self) -> impl Iterator<Item = (&Lease, &SessionId, BootTime)> {
         self.peers.values().filter_map(|peer| {
             let lease = peer.lease.as_ref()?;
             let holder = lease.holder.as_ref()?;
             Some((lease, holder, peer.changed + lease.duration))
         })
+    }
+
+    /// Leases whose session was not seen to live within its L.
+    pub(super) fn ended(&self, now: BootTime) -> impl Iterator<Item = &Lease> {
+        let held = self.living();
+        held.filter(move |(.., until)| now >= *until)
+            .map(|(lease, ..)| lease)
     }
 
     /// Nothing but a renewal, of a session that lives.

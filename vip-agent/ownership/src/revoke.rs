@@ -29,9 +29,9 @@ impl Machine {
             return;
         }
         let since = self.session.confirmed_since;
-        let in_the_way: Vec<_> = self
-            .peers
-            .leases()
+        // Of one that lives nothing is due: the machine looks again at the end of that.
+        let ended = self.peers.ended(now);
+        let in_the_way: Vec<_> = ended
             .filter(|lease| lease.node != self.config.node && self.is_in_the_way(lease))
             .filter_map(|lease| Some((self.peers.silent_at(&lease.node, since)?, lease.clone())))
             .collect();

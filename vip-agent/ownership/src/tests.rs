@@ -2,6 +2,7 @@
 //! `tests/tests/ownership.rs`.
 
 mod balance;
+mod calm;
 mod incumbent;
 
 use std::time::Duration;
