@@ -62,6 +62,11 @@ impl Vacancy {
         }
     }
 
+    /// An address is ours from now on: what is known of it matters no more, and its age is no news.
+    pub fn taken(&mut self, address: IpAddr) {
+        self.addresses.remove(&address);
+    }
+
     /// Somebody claims an address; whether that is news.
     pub fn heard(&mut self, claimed: IpAddr, by: Mac, now: Duration) -> bool {
         let Some(state) = self.addresses.get_mut(&claimed) else {
@@ -203,6 +208,19 @@ mod tests {
         assert!(!vacancy.answers(ms(310_020)).contains_key(&address));
         vacancy.ask([address], ms(310_020));
         assert_eq!(vacancy.poll(ms(310_020)), (vec![address], false));
+    }
+
+    #[test]
+    fn an_address_that_is_given_away_leaves_nothing_to_do() {
+        let (address, mut vacancy) = one("192.0.2.8");
+        for now in [0, 10, 20] {
+            vacancy.poll(ms(now));
+        }
+        vacancy.taken(address);
+        assert_eq!(vacancy.next_deadline(), None);
+        assert!(!vacancy.heard(address, RIVAL, ms(30)), "the new owner");
+        vacancy.ask([address], ms(40));
+        assert_eq!(vacancy.poll(ms(40)), (vec![address], false));
     }
 
     #[test]

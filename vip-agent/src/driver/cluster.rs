@@ -271,6 +271,7 @@ impl Driver {
         }
         for created in &decision.create {
             view.promise(created, now);
+            vacancy.taken(created.address);
         }
         for write in writes_of(decision) {
             let _ = writes.send(write);

@@ -136,6 +136,8 @@ pub struct Driver {
     counters: CounterIndices,
     flaps: FlapLimit,
     vips: BTreeMap<IpAddr, Record>,
+    /// The first of the conflicts ends not before; none: there are none.
+    conflicts_until: Option<Duration>,
     checked: Result<(), String>,
     events_dropped: u64,
     rounds: u64,

@@ -34,6 +34,7 @@ impl Driver {
         let until = self.now() + CONFLICT;
         if let Some(record) = self.vips.get_mut(&vip) {
             record.conflict_until = Some(until);
+            self.conflicts_until = self.conflicts_until.or(Some(until));
             if record.state == VipState::Answering {
                 record.set(VipState::Conflict, None);
             }
@@ -58,6 +59,10 @@ impl Driver {
     /// Announces again where a conflict has ended.
     pub(super) fn end_conflicts(&mut self) {
         let now = self.now();
+        // Every second, with thousands of VIPs, and hardly ever for any of them.
+        if self.conflicts_until.is_none_or(|until| now < until) {
+            return;
+        }
         for (&vip, record) in &mut self.vips {
             if record.conflict_until.is_some_and(|until| until <= now) {
                 record.conflict_until = None;
@@ -69,5 +74,10 @@ impl Driver {
                 }
             }
         }
+        let open = self
+            .vips
+            .values()
+            .filter_map(|record| record.conflict_until);
+        self.conflicts_until = open.min();
     }
 }

@@ -168,6 +168,7 @@ impl Driver {
             kubernetes,
             flaps: Default::default(),
             vips: BTreeMap::new(),
+            conflicts_until: None,
             checked,
             events_dropped,
             rounds: 0,
