@@ -143,6 +143,12 @@ impl BindingPlan {
     /// in between, but for an IPv6 address whose prefix length changes. The kernel holds an IPv6
     /// address once, whatever its prefix length (`ipv6_get_ifaddr`), and a replacement keeps it.
     pub fn changes(&self) -> Vec<AddressChange> {
+        let (first, last) = self.in_two();
+        [first, last].concat()
+    }
+
+    /// The same in two parts: what VIPs wait for to be live, and removals that nothing waits for.
+    pub fn in_two(&self) -> (Vec<AddressChange>, Vec<AddressChange>) {
         let added: BTreeSet<(IfIndex, IpAddr)> = self
             .add
             .iter()
@@ -154,7 +160,14 @@ impl BindingPlan {
             .iter()
             .copied()
             .partition(|change| added.contains(&(change.ifindex, change.net.addr())));
-        [&first[..], &self.replace, &self.add, &last].concat()
+        ([&first[..], &self.replace, &self.add].concat(), last)
+    }
+
+    /// Leaves addresses bound that are not wanted, and joins no groups: of a node that is about to
+    /// unbind all, and has others wait for what it gives them.
+    pub fn put_off(&mut self) {
+        self.remove.clear();
+        self.add.retain(|change| !is_cover(change.net));
     }
 }
 

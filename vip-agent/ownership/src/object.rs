@@ -43,8 +43,13 @@ enum What {
     Claim,
     /// Creates the object.
     Create,
-    /// Gives rows away, or proves them; the object's version after it.
-    Give(u64),
+    /// Gives rows away, or proves them.
+    Give {
+        /// The object's version after it.
+        version: u64,
+        /// VIPs are silent until another node has it.
+        hands_over: bool,
+    },
 }
 
 /// A claims object as this process knows it.
@@ -218,6 +223,10 @@ impl Machine {
         if let Some(given) = given
             && (given.urgent || self.due(calm_at, now))
         {
+            let hands_over = given.hands_over();
+            if hands_over && self.hands_over() {
+                return;
+            }
             self.fence_rows(&given.rows);
             for key in given.rows {
                 self.objects[index].proven.remove(&key);
@@ -226,11 +235,31 @@ impl Machine {
                 self.fence(vip);
                 self.objects[index].carved.insert(vip);
             }
-            let what = What::Give(given.object.version);
+            let what = What::Give {
+                version: given.object.version,
+                hands_over,
+            };
             self.object_ask(index, Request::PutClaims(given.object), what, now);
         } else if !self.claimable(index, false, now).is_empty() {
             self.read_object(index, now);
         }
+    }
+
+    /// One object is handed over at a time, so that the VIPs of each are silent for no longer than
+    /// its own write takes; the reply to it has the machine look at the next.
+    fn hands_over(&self) -> bool {
+        self.objects.iter().any(|object| {
+            matches!(
+                object.work,
+                Work::Waiting {
+                    what: What::Give {
+                        hands_over: true,
+                        ..
+                    },
+                    ..
+                }
+            )
+        })
     }
 
     fn read_object(&mut self, index: usize, now: BootTime) {
@@ -394,7 +423,7 @@ impl Machine {
                 self.peers.listed(leases, now);
                 self.judged(index, uid, version, now);
             }
-            (What::Claim | What::Create | What::Give(_), Reply::Claims(Some(claims)))
+            (What::Claim | What::Create | What::Give { .. }, Reply::Claims(Some(claims)))
                 if claims.index as usize == index =>
             {
                 // Rows of what was seen since may have been gained since, too.
@@ -405,14 +434,14 @@ impl Machine {
             }
             // Somebody waits for a hand-over: it is tried again as soon as the watch shows what came
             // between, which mostly it has.
-            (What::Give(version), Reply::Conflict)
+            (What::Give { version, .. }, Reply::Conflict)
                 if self.objects[index]
                     .seen()
                     .is_some_and(|seen| seen.version < version) =>
             {
                 self.objects[index].outrun_at = now + self.dice.between(5, 50);
             }
-            (What::Give(_), Reply::Conflict) if self.objects[index].seen().is_some() => {}
+            (What::Give { .. }, Reply::Conflict) if self.objects[index].seen().is_some() => {}
             _ => {
                 self.objects[index].read_at = now;
                 self.objects[index].not_before = now + self.dice.between(5, 50);

@@ -26,6 +26,13 @@ pub(super) struct Given {
     pub(super) urgent: bool,
 }
 
+impl Given {
+    /// VIPs are fenced for it.
+    pub(super) fn hands_over(&self) -> bool {
+        !self.rows.is_empty() || !self.carved.is_empty()
+    }
+}
+
 /// Rows by session, counted when somebody asks for them first: where all is well nobody does.
 struct Holdings<'a> {
     machine: &'a Machine,
@@ -210,6 +217,8 @@ impl Machine {
         // Looked up for each row and VIP, of which there may be a thousand.
         let claiming = self.claiming();
         let bucket_heir = self.heir_of_buckets(claims, now);
+        // Whoever receives a row writes the object to prove it: two would stand in each other's way.
+        let mut first_heir = bucket_heir.clone();
         for (key, _) in claims.rows.iter().filter(|(_, row)| row.session == *own) {
             let waits = matches!(key, RowKey::Address(_)) || used.contains(key);
             unproven |= !object.is_proven(*key);
@@ -224,9 +233,12 @@ impl Machine {
             }
             let heir = match key {
                 RowKey::Bucket(_) => bucket_heir.clone(),
-                RowKey::Address(_) => self.heir(*key, claims, &mut holdings, now),
+                RowKey::Address(_) => {
+                    self.heir(*key, claims, first_heir.as_ref(), &mut holdings, now)
+                }
             };
             if let Some(heir) = heir {
+                first_heir.get_or_insert_with(|| heir.clone());
                 changes.insert(*key, Some(heir));
             }
         }
@@ -238,8 +250,10 @@ impl Machine {
             if by_bucket(vip, number)
                 && settled
                 && !changes.contains_key(&bucket)
-                && let Some(heir) = self.heir(address, claims, &mut holdings, now)
+                && let Some(heir) =
+                    self.heir(address, claims, first_heir.as_ref(), &mut holdings, now)
             {
+                first_heir.get_or_insert_with(|| heir.clone());
                 changes.insert(address, Some(heir));
                 carved.push(vip);
             }
@@ -398,7 +412,7 @@ impl Machine {
             let Some((first, others)) = own_rows.split_first() else {
                 continue;
             };
-            heir = self.heir(*first, object, &mut holdings, now);
+            heir = self.heir(*first, object, None, &mut holdings, now);
             if let Some(heir) = &heir {
                 *holdings.counted().entry(heir.clone()).or_default() += others.len();
             }
@@ -406,11 +420,13 @@ impl Machine {
         heir
     }
 
-    /// The living session that a row goes to, if this node is not to keep it (rule 9).
+    /// The living session that a row goes to, if this node is not to keep it (rule 9): rather one
+    /// that is `before` others.
     fn heir(
         &self,
         key: RowKey,
         claims: &Claims,
+        before: Option<&SessionId>,
         holdings: &mut Holdings<'_>,
         now: BootTime,
     ) -> Option<SessionId> {
@@ -441,8 +457,14 @@ impl Machine {
         });
         let holdings = holdings.counted();
         let rows = |session: &SessionId| holdings.get(session).copied().unwrap_or(0);
-        let (_, heir, _) =
-            heirs.min_by_key(|(lease, session, _)| (lease.serves.readiness, rows(session)))?;
+        let rank = |lease: &Lease, session: &SessionId| {
+            (
+                lease.serves.readiness,
+                before != Some(session),
+                rows(session),
+            )
+        };
+        let (_, heir, _) = heirs.min_by_key(|(lease, session, _)| rank(lease, session))?;
         *holdings.entry(heir.clone()).or_default() += 1;
         Some(heir.clone())
     }

@@ -307,7 +307,7 @@ fn a_process_without_a_session_goes_at_once() {
 }
 
 #[test]
-fn who_leaves_gives_each_object_to_one_heir_and_the_next_object_to_another() {
+fn who_leaves_gives_one_object_after_the_other_and_each_to_one_heir() {
     let layout = Layout {
         objects: 2,
         buckets_each: 4,
@@ -330,6 +330,19 @@ fn who_leaves_gives_each_object_to_one_heir_and_the_next_object_to_another() {
         claims
     };
     let mut claims = [object(0), object(1)];
+    // Half of them by rows of their own, which anybody may have.
+    let vips: Vec<IpAddr> = (0..16).map(|n| [192, 0, 2, n].into()).collect();
+    let all = ["node-a", "node-b", "node-c"].map(NodeName::from);
+    for vip in vips.iter().step_by(2) {
+        let index = layout.object(layout.bucket(*vip));
+        let rows = &mut claims[index as usize].rows;
+        rows.insert(RowKey::Address(*vip), own.clone());
+    }
+    let vips = vips.iter().enumerate().map(|(n, vip)| {
+        let candidates = n.is_multiple_of(2).then(|| all.clone().into());
+        (*vip, candidates)
+    });
+    let vips = vips.collect();
     let read = || claims.iter().map(|claims| claims.uid.clone()).collect();
     let own_lease = Lease {
         claims_read: read(),
@@ -348,10 +361,14 @@ fn who_leaves_gives_each_object_to_one_heir_and_the_next_object_to_another() {
         };
         machine.step(Event::LeaseSeen(living), at(10_000));
     }
-    machine.step(Event::Vips(BTreeMap::new()), at(10_000));
-    for now in 10_001..10_020 {
+    machine.step(Event::Vips(vips), at(10_000));
+    for now in 10_001..10_200 {
         let mut next = Vec::new();
-        for (id, request) in asked(&actions) {
+        let asked = asked(&actions);
+        let is_put = |(_, request): &&(_, _)| matches!(request, Request::PutClaims(_));
+        let puts = asked.iter().filter(is_put).count();
+        assert!(now <= 10_100 || puts < 2, "VIPs of both are silent");
+        for (id, request) in asked {
             let reply = match request {
                 Request::ReadLease(_) | Request::PutLease(_) => {
                     Reply::Lease(Some(own_lease.clone()))
@@ -365,7 +382,7 @@ fn who_leaves_gives_each_object_to_one_heir_and_the_next_object_to_another() {
             };
             next.extend(machine.step(Event::Reply(id, reply), at(now)));
         }
-        if now == 10_010 {
+        if now == 10_100 {
             next.extend(machine.step(Event::Leave, at(now)));
         }
         next.extend(machine.step(Event::Tick, at(now)));

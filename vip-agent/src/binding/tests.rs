@@ -144,6 +144,23 @@ fn a_new_prefix_length_is_bound_before_the_old_goes_but_after_it_for_ipv6() {
             (Operation::Remove, net("192.0.2.100/32")),
         ]
     );
+    let (first, last) = plan.in_two();
+    assert_eq!(first.len(), 3, "what VIPs wait for");
+    assert_eq!(made(&last[0]), (Operation::Remove, net("192.0.2.100/32")));
+}
+
+#[test]
+fn who_leaves_binds_what_it_serves_and_puts_off_the_rest() {
+    let group = Wanted {
+        kind: Kind::Group,
+        ..want("2001:db8::12:3456/64")
+    };
+    let observed = host(vec![ours("192.0.2.101/32")]);
+    let mut plan = plan(&[want("192.0.2.100/32"), group], &observed, &[]);
+    assert_eq!((plan.add.len(), plan.remove.len()), (2, 1));
+    plan.put_off();
+    let changes: Vec<_> = plan.changes().iter().map(made).collect();
+    assert_eq!(changes, [(Operation::Add, net("192.0.2.100/32"))]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use vip_common::abi::{ANY_INTERFACE, HostMac, LinkEntry, SLOT_NEVER, VipEntry, V
 use super::{Driver, RESYNC, RETRY, Record, guard::Pass, lessee::Duty};
 use crate::{
     announce,
-    binding::{self, Kind, Operation, Place},
+    binding::{self, AddressChange, Kind, Operation, Place},
     config::{Adopt, Bind, Ownership, VipSpec},
     desired::{self, Homeless, Placement},
     event::{Fact, InterfaceFact, NodeFact, VipFact},
@@ -280,6 +280,9 @@ impl Driver {
             // Nothing is fenced, unbound or removed before all VIPs are known.
             plan.confine(&desired.iter().map(|spec| spec.address).collect());
         }
+        if self.kubernetes.as_ref().is_some_and(|it| it.leaving) {
+            plan.binding.put_off();
+        }
         let flaps = self.flaps.admit(&mut plan.binding, self.now());
         for (ifindex, net) in flaps.restored {
             self.tell(Fact::vip(net.addr(), self.name(ifindex), VipFact::Restored));
@@ -299,8 +302,10 @@ impl Driver {
             self.tables.clear_vip_counters(index)?;
         }
         self.entries.lock().write(&plan.program)?;
-        let unbound = self.change_addresses(&plan).await;
+        let (wanted, unwanted) = plan.binding.in_two();
+        let mut unbound = self.change_addresses(&wanted).await;
         self.complete(&plan, &unbound).await?;
+        unbound.extend(self.change_addresses(&unwanted).await);
         self.forget(&plan, &unbound)?;
         self.record(&placed, &plan, &unbound);
         Ok(())
@@ -331,9 +336,8 @@ impl Driver {
     }
 
     /// Binds and unbinds; returns what is not bound though it ought to be, with the reason.
-    async fn change_addresses(&mut self, plan: &Plan) -> HashMap<Place, String> {
-        let changes = plan.binding.changes();
-        let results = self.netlink.bind(&changes).await;
+    async fn change_addresses(&mut self, changes: &[AddressChange]) -> HashMap<Place, String> {
+        let results = self.netlink.bind(changes).await;
         let mut unbound = HashMap::new();
         for (change, result) in changes.iter().zip(results) {
             let (vip, name) = (change.net.addr(), self.name(change.ifindex));
