@@ -27,6 +27,8 @@ use crate::vip::{IfIndex, Mac};
 
 /// Time between two questions at rest.
 const REST: Duration = Duration::from_secs(1);
+/// A question at rest leaves so much before its time if others leave then: one wake for both.
+const EARLY: Duration = Duration::from_millis(250);
 /// An unanswered question is asked of all after this time, twice; together with [`LAST`] it makes
 /// the second of the rule.
 const STEP: Duration = Duration::from_millis(300);
@@ -111,11 +113,15 @@ impl Hearing {
         link.rest(now);
     }
 
-    /// The questions that are due.
+    /// The questions that are due, or nearly.
     pub fn poll(&mut self, now: Duration) -> Vec<Ask> {
         let mut asks = Vec::new();
         for (&ifindex, link) in &mut self.links {
-            if now < link.at || link.is_mute() {
+            let early = match link.phase {
+                Phase::Rest => EARLY,
+                _ => Duration::ZERO,
+            };
+            if now + early < link.at || link.is_mute() {
                 continue;
             }
             let (next, after) = match link.phase {
@@ -274,6 +280,21 @@ mod tests {
         assert!(hearing.is_deaf(LAN) && hearing.is_all_deaf());
         let again = run(&mut hearing, ms(2600));
         assert_eq!(again.last().unwrap().0, ms(2600), "it goes on asking");
+    }
+
+    #[test]
+    fn a_question_at_rest_leaves_with_others_and_no_later_one_before_its_time() {
+        let mut hearing = with(&[gateway()]);
+        hearing.heard(LAN, gateway(), GATEWAY_MAC, ms(0));
+        assert_eq!(hearing.poll(ms(749)), []);
+        assert_eq!(
+            hearing.poll(ms(750)),
+            [ask(gateway(), Some(GATEWAY_MAC))],
+            "it need not be woken for at 1 s"
+        );
+        assert_eq!(hearing.next_deadline(), Some(ms(1050)));
+        assert_eq!(hearing.poll(ms(1049)), []);
+        assert_eq!(hearing.poll(ms(1050)), [ask(gateway(), None)]);
     }
 
     #[test]

@@ -24,8 +24,9 @@ const PERIOD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(2);
 /// A question that stays unanswered is sent once more: one lost frame is no news.
 const SECOND: Duration = Duration::from_millis(300);
-/// So long answers to a question are waited for.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// So long answers to a question are waited for: until the next are due, so that one wake serves
+/// both.
+const PATIENCE: Duration = TOGETHER;
 /// Between two questions, for each node that asks; and at least.
 const SPACING: Duration = Duration::from_millis(66);
 const LEAST_SPACING: Duration = Duration::from_millis(200);
@@ -218,11 +219,11 @@ mod tests {
         assert_eq!(patrol.poll(ms(3_000)), asks(vip));
         patrol.heard(vip, HOLDER);
         patrol.heard(vip, HOLDER);
-        assert_eq!(patrol.next_deadline(), Some(ms(3_700)));
+        assert_eq!(patrol.next_deadline(), Some(ms(4_000)));
         assert_eq!(patrol.poll(ms(3_300)), Patrolled::default(), "not again");
-        assert_eq!(patrol.poll(ms(3_700)), found(vip, Answer::One(HOLDER)));
-        assert_eq!(patrol.next_deadline(), Some(ms(13_700)));
-        assert_eq!(patrol.poll(ms(13_700)), asks(vip));
+        assert_eq!(patrol.poll(ms(4_000)), found(vip, Answer::One(HOLDER)));
+        assert_eq!(patrol.next_deadline(), Some(ms(14_000)));
+        assert_eq!(patrol.poll(ms(14_000)), asks(vip));
     }
 
     #[test]
@@ -232,12 +233,12 @@ mod tests {
         assert_eq!(patrol.next_deadline(), Some(ms(3_300)));
         assert_eq!(patrol.poll(ms(3_300)), asks(vip));
         assert_eq!(patrol.poll(ms(3_500)), Patrolled::default(), "twice is all");
-        assert_eq!(patrol.poll(ms(3_700)), found(vip, Answer::None));
-        assert_eq!(patrol.next_deadline(), Some(ms(5_700)), "again soon");
-        patrol.poll(ms(5_700));
+        assert_eq!(patrol.poll(ms(4_000)), found(vip, Answer::None));
+        assert_eq!(patrol.next_deadline(), Some(ms(6_000)), "again soon");
+        patrol.poll(ms(6_000));
         patrol.poll(ms(6_000));
         patrol.heard(vip, HOLDER);
-        assert_eq!(patrol.poll(ms(6_400)), found(vip, Answer::One(HOLDER)));
+        assert_eq!(patrol.poll(ms(7_000)), found(vip, Answer::One(HOLDER)));
     }
 
     #[test]
@@ -247,7 +248,7 @@ mod tests {
         patrol.heard(vip, HOLDER);
         patrol.heard(vip, RIVAL);
         let two = Answer::Two(RIVAL, HOLDER);
-        assert_eq!(patrol.poll(ms(3_700)), found(vip, two));
+        assert_eq!(patrol.poll(ms(4_000)), found(vip, two));
     }
 
     #[test]
@@ -256,7 +257,7 @@ mod tests {
         patrol.heard(vip, RIVAL);
         patrol.poll(ms(3_000));
         patrol.heard(vip, HOLDER);
-        assert_eq!(patrol.poll(ms(3_700)), found(vip, Answer::One(HOLDER)));
+        assert_eq!(patrol.poll(ms(4_000)), found(vip, Answer::One(HOLDER)));
     }
 
     #[test]
@@ -276,9 +277,15 @@ mod tests {
             let asked = patrol.poll(ms(3_000)).ask;
             assert_eq!(asked.len(), together, "{nodes}");
             asked.iter().for_each(|vip| patrol.heard(*vip, HOLDER));
-            assert_eq!(patrol.next_deadline(), Some(ms(3_700)), "{nodes}");
-            assert_eq!(patrol.poll(ms(3_700)).answers.len(), together);
-            assert_eq!(patrol.next_deadline(), Some(ms(next)), "{nodes}");
+            assert_eq!(patrol.next_deadline(), Some(ms(4_000)), "{nodes}");
+            let then = patrol.poll(ms(4_000));
+            assert_eq!(then.answers.len(), together);
+            let (mut ask, mut at) = (then.ask, 4_000);
+            while ask.is_empty() {
+                at += 100;
+                ask = patrol.poll(ms(at)).ask;
+            }
+            assert_eq!(at, next, "{nodes}");
         }
     }
 

@@ -41,7 +41,7 @@ struct Waiting<V> {
 }
 
 #[derive(Debug)]
-struct UnderWay {
+struct InFlight {
     began: Instant,
     /// In a row, before this time.
     failures: u32,
@@ -55,7 +55,7 @@ pub(super) struct Outbox<K, V> {
     waiting: BTreeMap<K, Waiting<V>>,
     ready: VecDeque<K>,
     delayed: BTreeSet<(Instant, K)>,
-    in_flight: BTreeMap<K, UnderWay>,
+    in_flight: BTreeMap<K, InFlight>,
     /// When the next one would be on schedule (the generic cell rate algorithm).
     scheduled: Option<Instant>,
     dropped: u64,
@@ -110,7 +110,7 @@ impl<K: Ord + Clone, V: Supersede> Outbox<K, V> {
         let waiting = self.waiting.remove(&key)?;
         let scheduled = self.scheduled.map_or(now, |at| at.max(now));
         self.scheduled = Some(scheduled + self.limits.interval);
-        let under_way = UnderWay {
+        let under_way = InFlight {
             began: now,
             failures: waiting.failures,
         };
@@ -125,7 +125,7 @@ impl<K: Ord + Clone, V: Supersede> Outbox<K, V> {
 
     /// What was under way has come back; its failures before this time.
     fn land(&mut self, key: &K, now: Instant) -> u32 {
-        let Some(UnderWay { began, failures }) = self.in_flight.remove(key) else {
+        let Some(InFlight { began, failures }) = self.in_flight.remove(key) else {
             return 0;
         };
         let rest = LONGEST_REST.min((now - began) * self.limits.price);
