@@ -4,15 +4,18 @@ use std::fs;
 
 use super::error::Error;
 
-/// User and system time so far, in hundredths of a second (proc_pid_stat(5), fields 14 and 15).
-pub(super) fn cpu_ticks(pid: u32) -> Result<f64, Error> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(Error::io("stat"))?;
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    Ok(fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum())
+/// What its threads ran so far, in seconds (`/proc/PID/task/TID/schedstat`, first field, in
+/// nanoseconds).
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64, Error> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_err(Error::io("task"))?;
+    let mut nanoseconds = 0.0;
+    for thread in threads {
+        let path = thread.map_err(Error::io("task"))?.path().join("schedstat");
+        let stat = fs::read_to_string(path).map_err(Error::io("schedstat"))?;
+        let ran = stat.split(' ').next().and_then(|field| field.parse().ok());
+        nanoseconds += ran.unwrap_or(0.0);
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 /// Resident memory, in megabytes.

@@ -15,7 +15,7 @@ use vip_common::abi::{SLOT_NEVER, VipKey};
 
 use super::{
     error::Error,
-    process::{cpu_ticks, resident_megabytes},
+    process::{cpu_seconds, resident_megabytes},
     table::{Aim, Table},
 };
 use crate::{
@@ -53,9 +53,9 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
     // The bursts are over after 15 s.
     thread::sleep(Duration::from_secs(16));
     announced(table, live, &heard.finish()?);
-    let ticks = cpu_ticks(agent.pid())?;
+    let before = cpu_seconds(agent.pid())?;
     thread::sleep(IDLE);
-    let idle = (cpu_ticks(agent.pid())? - ticks) / IDLE.as_secs_f64();
+    let idle = (cpu_seconds(agent.pid())? - before) / IDLE.as_secs_f64() * 100.0;
     let resident = resident_megabytes(agent.pid())?;
     table.row(
         "memory with them".into(),

@@ -8,7 +8,7 @@ use std::{
 
 use super::super::{
     error::Error,
-    process::{cpu_ticks, resident_megabytes},
+    process::{cpu_seconds, resident_megabytes},
 };
 use crate::kubernetes::{Bed, Call};
 
@@ -69,16 +69,16 @@ impl Load {
     pub(super) fn at_rest(bed: &Bed) -> Result<Self, Error> {
         wait_calm(bed)?;
         let pids: Vec<u32> = bed.nodes.iter().map(|node| node.agent().pid()).collect();
-        let ticks = || {
+        let seconds_of_cpu = || {
             pids.iter()
-                .map(|pid| cpu_ticks(*pid))
+                .map(|pid| cpu_seconds(*pid))
                 .collect::<Result<Vec<_>, _>>()
         };
-        let (before, known) = (ticks()?, agents_calls(bed)?.len());
+        let (before, known) = (seconds_of_cpu()?, agents_calls(bed)?.len());
         let began = Instant::now();
         sleep(TIME);
         let seconds = began.elapsed().as_secs_f64();
-        let (after, calls) = (ticks()?, agents_calls(bed)?);
+        let (after, calls) = (seconds_of_cpu()?, agents_calls(bed)?);
         let calls = calls.get(known..).unwrap_or_default();
         let rate = |counts: &dyn Fn(&Call) -> bool| {
             calls.iter().filter(|call| counts(call)).count() as f64 / seconds
@@ -104,8 +104,7 @@ impl Load {
             reads: rate(&|call| matches!(&*call.verb, "get" | "list")),
             watches: rate(&|call| call.verb == "watch"),
             megabytes: memory.into_iter().fold(0.0, f64::max),
-            // 100 ticks a second: the number is per cent of a core.
-            percent: used.fold(0.0, f64::max) / seconds,
+            percent: used.fold(0.0, f64::max) / seconds * 100.0,
         })
     }
 }
