@@ -164,10 +164,15 @@ impl BindingPlan {
     }
 
     /// Leaves addresses bound that are not wanted, and joins no groups: of a node that is about to
-    /// unbind all, and has others wait for what it gives them.
-    pub fn put_off(&mut self) {
-        self.remove.clear();
+    /// unbind all, and has others wait for what it gives them. A VIP that is `gone` is unbound all
+    /// the same: nothing keeps its address silent. So is one that comes back with another prefix.
+    pub fn put_off(&mut self, gone: impl Fn(IpAddr) -> bool) {
         self.add.retain(|change| !is_cover(change.net));
+        let add = &self.add;
+        self.remove.retain(|change| {
+            let vip = change.net.addr();
+            gone(vip) || add.iter().any(|added| added.net.addr() == vip)
+        });
     }
 }
 

@@ -61,16 +61,20 @@ fn asked(actions: &[Action]) -> Vec<(RequestId, Request)> {
     asked.collect()
 }
 
-/// A machine that continues a session, and what it asked for first.
-fn continued(deadline: BootTime, confirmed: BootTime) -> (Machine, Vec<Action>) {
-    let left = Left {
+/// A session of this boot, of which nothing is live.
+fn left(deadline: BootTime, confirmed: BootTime) -> Left {
+    Left {
         session: Some(session(9, BOOT)),
         epoch: 3,
         deadline,
         confirmed,
         live: BTreeSet::new(),
-    };
-    Machine::start(config(), left, at(10_000))
+    }
+}
+
+/// A machine that continues a session, and what it asked for first.
+fn continued(deadline: BootTime, confirmed: BootTime) -> (Machine, Vec<Action>) {
+    Machine::start(config(), left(deadline, confirmed), at(10_000))
 }
 
 #[test]
@@ -313,13 +317,7 @@ fn who_leaves_gives_one_object_after_the_other_and_each_to_one_heir() {
         buckets_each: 4,
     };
     let config = Config { layout, ..config() };
-    let left = Left {
-        session: Some(session(9, BOOT)),
-        epoch: 3,
-        deadline: at(13_500),
-        confirmed: at(13_500),
-        live: BTreeSet::new(),
-    };
+    let left = left(at(13_500), at(13_500));
     let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
     let own = Row::of(session(9, BOOT));
     let object = |index: u32| {

@@ -155,12 +155,22 @@ fn who_leaves_binds_what_it_serves_and_puts_off_the_rest() {
         kind: Kind::Group,
         ..want("2001:db8::12:3456/64")
     };
-    let observed = host(vec![ours("192.0.2.101/32")]);
-    let mut plan = plan(&[want("192.0.2.100/32"), group], &observed, &[]);
-    assert_eq!((plan.add.len(), plan.remove.len()), (2, 1));
-    plan.put_off();
+    let (gone, lost) = (ours("192.0.2.102/32"), ours("192.0.2.101/32"));
+    let observed = host(vec![lost, gone.clone(), ours("2001:db8::100/128")]);
+    let desired = [want("192.0.2.100/32"), want("2001:db8::100/64"), group];
+    let mut plan = plan(&desired, &observed, &[]);
+    assert_eq!((plan.add.len(), plan.remove.len()), (3, 3));
+    plan.put_off(|vip| vip == gone.net.addr());
     let changes: Vec<_> = plan.changes().iter().map(made).collect();
-    assert_eq!(changes, [(Operation::Add, net("192.0.2.100/32"))]);
+    assert_eq!(
+        changes,
+        [
+            (Operation::Remove, net("2001:db8::100/128")),
+            (Operation::Add, net("192.0.2.100/32")),
+            (Operation::Add, net("2001:db8::100/64")),
+            (Operation::Remove, gone.net),
+        ]
+    );
 }
 
 #[test]

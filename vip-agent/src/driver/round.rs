@@ -281,7 +281,8 @@ impl Driver {
             plan.confine(&desired.iter().map(|spec| spec.address).collect());
         }
         if self.kubernetes.as_ref().is_some_and(|it| it.leaving) {
-            plan.binding.put_off();
+            let gone: HashSet<IpAddr> = plan.remove.iter().map(VipKey::ip).collect();
+            plan.binding.put_off(|vip| gone.contains(&vip));
         }
         let flaps = self.flaps.admit(&mut plan.binding, self.now());
         for (ifindex, net) in flaps.restored {

@@ -37,13 +37,7 @@ fn balanced(case: Case) -> (Vec<RowKey>, Vec<u64>) {
         buckets_each: 6,
     };
     let config = Config { layout, ..config() };
-    let left = Left {
-        session: Some(session(9, BOOT)),
-        epoch: 3,
-        deadline: at(13_500),
-        confirmed: at(13_500),
-        live: BTreeSet::new(),
-    };
+    let left = left(at(13_500), at(13_500));
     let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
     let (own, idle, cordoned) = (session(9, BOOT), node("node-b", 3), node("node-c", 7));
     let mut objects: Vec<Claims> = (0..case.objects)

@@ -8,13 +8,7 @@ fn beside_one_that_renews(silent: u64) -> (Machine, BTreeSet<NodeName>) {
         objects: 1,
         buckets_each: 2,
     };
-    let left = Left {
-        session: Some(session(9, BOOT)),
-        epoch: 3,
-        deadline: at(13_500),
-        confirmed: at(13_500),
-        live: BTreeSet::new(),
-    };
+    let left = left(at(13_500), at(13_500));
     let (mut machine, mut actions) =
         Machine::start(Config { layout, ..config() }, left, at(10_000));
     let own = session(9, BOOT);
