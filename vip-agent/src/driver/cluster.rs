@@ -29,7 +29,7 @@ use jiff::Timestamp;
 
 /// News of the cluster are taken for so long before they are thought about: what is created
 /// together is decided together.
-const SETTLE: Duration = Duration::from_millis(2);
+const SETTLE: Duration = Duration::from_millis(1);
 /// After so long without a thought they wait for nothing: whoever creates one Service waits for it.
 const CALM: Duration = Duration::from_millis(100);
 

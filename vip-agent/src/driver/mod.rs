@@ -373,10 +373,12 @@ impl Driver {
     }
 }
 
-/// Sleeps until `at`; for ever where there is none.
+/// Sleeps until `at`; for ever where there is none. A time that has passed waits for nothing: a
+/// timer, even one of no time, fires a millisecond later.
 async fn wake(at: Option<Duration>, now: Duration) {
     match at {
-        Some(at) => sleep(at.saturating_sub(now)).await,
+        Some(at) if at <= now => {}
+        Some(at) => sleep(at - now).await,
         None => future::pending().await,
     }
 }
@@ -419,4 +421,21 @@ async fn log_lines(log: &mut Option<KernelLog>) {
 
 fn on(kind: SignalKind) -> Result<Signal, StartError> {
     signal(kind).map_err(StartError::Signals)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_due_waits_for_nothing() {
+        let now = Duration::from_millis(5);
+        assert!(wake(Some(now), now).now_or_never().is_some());
+        assert!(wake(Some(Duration::ZERO), now).now_or_never().is_some());
+        let later = now + Duration::from_millis(1);
+        assert!(wake(Some(later), now).now_or_never().is_none());
+        assert!(wake(None, now).now_or_never().is_none());
+    }
 }
