@@ -47,6 +47,28 @@ impl Plan {
         self.places.get(key).copied()
     }
 
+    /// What to bind, some at a time, each with the entries that can be completed after it: of a
+    /// thousand VIPs none waits for all. Those that wait for no address come first.
+    pub fn in_parts<'a>(&self, wanted: &'a [AddressChange], size: usize) -> Vec<Part<'a>> {
+        let nothing = std::iter::once(&[][..]);
+        let mut parts: Vec<Part<'a>> = nothing
+            .chain(wanted.chunks(size))
+            .map(|bind| Part {
+                bind,
+                complete: Vec::new(),
+            })
+            .collect();
+        let part_of: HashMap<Place, usize> = (wanted.iter().enumerate())
+            .map(|(at, change)| (change.place(), 1 + at / size))
+            .collect();
+        for entry in &self.complete {
+            let place = self.places.get(&entry.0);
+            let at = place.and_then(|place| part_of.get(place));
+            parts[at.copied().unwrap_or(0)].complete.push(*entry);
+        }
+        parts
+    }
+
     /// Leaves alone what is about other VIPs than these: of a plan that was made before all VIPs
     /// are known.
     pub fn confine(&mut self, vips: &HashSet<IpAddr>) {
@@ -66,6 +88,15 @@ impl Plan {
             && self.remove.is_empty()
             && self.binding.is_settled()
     }
+}
+
+/// Some of the addresses that a plan binds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// The addresses.
+    pub bind: &'a [AddressChange],
+    /// The entries to complete once they are bound.
+    pub complete: Vec<(VipKey, VipEntry)>,
 }
 
 /// How VIPs are bound, and whose addresses are taken over.

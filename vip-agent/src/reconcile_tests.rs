@@ -124,6 +124,31 @@ fn a_new_vip_is_programmed_silent_then_bound_then_live_and_nothing_is_left_to_do
 }
 
 #[test]
+fn a_vip_waits_for_its_own_address_and_not_for_all_that_are_bound_with_it() {
+    let vips = ["192.0.2.100", "192.0.2.101", "2001:db8::1", "2001:db8::2"].map(|vip| at(vip, 2));
+    let bound = planned(&vips[..1], &Programmed::new(), &host());
+    let (_, host) = carried_out(&bound, &Programmed::new(), &host());
+    let plan = planned(&vips, &Programmed::new(), &host);
+    let (wanted, _) = plan.binding.in_two();
+    let parts = plan.in_parts(&wanted, 2);
+    let sizes: Vec<usize> = parts.iter().map(|part| part.bind.len()).collect();
+    assert_eq!(sizes, [0, 2, 1]);
+    for (part, at_home) in parts.iter().zip([1, 2, 1]) {
+        assert_eq!(part.complete.len(), at_home, "{parts:?}");
+        let bound: HashSet<Place> = part.bind.iter().map(AddressChange::place).collect();
+        for (key, _) in &part.complete {
+            assert!(bound.is_empty() || bound.contains(&plan.place_of(key).unwrap()));
+        }
+    }
+    assert_eq!(parts[0].complete[0].0.ip(), vips[0].vip);
+    assert_eq!(
+        plan.in_parts(&[], 2).len(),
+        1,
+        "nothing to bind, all to complete"
+    );
+}
+
+#[test]
 fn a_vip_that_moves_is_fenced_on_the_old_interface_before_it_is_live_on_the_new_one() {
     let first = planned(&[at(VIP, 2)], &Programmed::new(), &host());
     let (programmed, host) = carried_out(&first, &Programmed::new(), &host());

@@ -31,7 +31,7 @@ use jiff::Timestamp;
 /// together is decided together.
 const SETTLE: Duration = Duration::from_millis(1);
 /// After so long without a thought they wait for nothing: whoever creates one Service waits for it.
-const CALM: Duration = Duration::from_millis(100);
+const CALM: Duration = Duration::from_millis(20);
 
 /// What the driver knows of the cluster, and has said to it.
 pub(super) struct View {

@@ -28,6 +28,9 @@ use crate::{
 /// the kernel reports every multicast group of the interface anew (`ipv6_find_idev`), 85 ms for 500.
 const VALID_LFT: u32 = 900;
 
+/// Addresses that are bound before what waits for them is made live.
+const PART: usize = 64;
+
 impl Driver {
     /// Makes the kernel what the configuration wants it to be, as far as it goes.
     pub(super) async fn round(&mut self) {
@@ -304,8 +307,17 @@ impl Driver {
         }
         self.entries.lock().write(&plan.program)?;
         let (wanted, unwanted) = plan.binding.in_two();
-        let mut unbound = self.change_addresses(&wanted).await;
-        self.complete(&plan, &unbound).await?;
+        let (mut unbound, mut begun) = (HashMap::new(), Vec::new());
+        for part in plan.in_parts(&wanted, PART) {
+            unbound.extend(self.change_addresses(part.bind).await);
+            begun.extend(self.complete(&plan, part.complete, &unbound).await?);
+        }
+        self.announce_again_at_start();
+        self.announce_what_is_due().await;
+        for (key, entry) in begun {
+            let what = VipFact::Live { epoch: entry.epoch };
+            self.tell(Fact::vip(key.ip(), self.name(key.ifindex), what));
+        }
         unbound.extend(self.change_addresses(&unwanted).await);
         self.forget(&plan, &unbound)?;
         self.record(&placed, &plan, &unbound);
@@ -368,24 +380,20 @@ impl Driver {
     }
 
     /// Makes live what is bound, a batch of frames at a time, each announced at once: what else a
-    /// round does, to say it of ten thousand VIPs for one, comes after their first frames.
+    /// round does, to say it of ten thousand VIPs for one, comes after their first frames. Returns
+    /// what was not announced before.
     async fn complete(
         &mut self,
         plan: &Plan,
+        mut entries: Vec<(VipKey, VipEntry)>,
         unbound: &HashMap<Place, String>,
-    ) -> Result<(), DatapathError> {
-        let bound = |key| {
-            plan.place_of(key)
-                .is_none_or(|place| !unbound.contains_key(&place))
-        };
-        let live: Vec<_> = plan
-            .complete
-            .iter()
-            .filter(|(key, _)| bound(key))
-            .copied()
-            .collect();
+    ) -> Result<Vec<(VipKey, VipEntry)>, DatapathError> {
+        entries.retain(|(key, _)| {
+            let place = plan.place_of(key);
+            place.is_none_or(|place| !unbound.contains_key(&place))
+        });
         let mut begun = Vec::new();
-        for some in live.chunks(announce::BATCH) {
+        for some in entries.chunks(announce::BATCH) {
             let written = self.entries.lock().write(some)?;
             begun.extend(written.into_iter().filter(|(key, entry)| {
                 let (vip, ifindex) = (key.ip(), key.ifindex);
@@ -394,22 +402,21 @@ impl Driver {
             // First frames go first.
             self.announce().await;
         }
-        if self.rounds == 0 {
-            // What the kernel went on answering is announced again all the same: the LAN may
-            // have heard others meanwhile.
-            for (key, entry) in self.entries.lock().programmed() {
-                if entry.slot != SLOT_NEVER && key.ifindex != ANY_INTERFACE {
-                    let (vip, ifindex) = (key.ip(), key.ifindex);
-                    self.announcer.start(announce::Key { vip, ifindex });
-                }
+        Ok(begun)
+    }
+
+    /// What the kernel went on answering is announced again all the same: the LAN may have heard
+    /// others meanwhile.
+    fn announce_again_at_start(&mut self) {
+        if self.rounds > 0 {
+            return;
+        }
+        for (key, entry) in self.entries.lock().programmed() {
+            if entry.slot != SLOT_NEVER && key.ifindex != ANY_INTERFACE {
+                let (vip, ifindex) = (key.ip(), key.ifindex);
+                self.announcer.start(announce::Key { vip, ifindex });
             }
         }
-        self.announce_what_is_due().await;
-        for (key, entry) in begun {
-            let what = VipFact::Live { epoch: entry.epoch };
-            self.tell(Fact::vip(key.ip(), self.name(key.ifindex), what));
-        }
-        Ok(())
     }
 
     /// Removes the entries of what is gone. An address that could not be removed keeps them, and
