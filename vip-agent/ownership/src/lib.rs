@@ -65,7 +65,11 @@ pub use self::{
     timing::{Timing, TimingError},
 };
 use self::{
-    dice::Dice, entries::Entries, object::Object, peers::Peers, revoke::Revocation,
+    dice::Dice,
+    entries::Entries,
+    object::{HandedOver, Object},
+    peers::Peers,
+    revoke::Revocation,
     session::Session,
 };
 
@@ -125,6 +129,7 @@ pub struct Machine {
     peers: Peers,
     revocation: Revocation,
     objects: Vec<Object>,
+    handed_over: Option<HandedOver>,
     entries: Entries,
     /// None before the first complete list: nothing is fenced for lack of it.
     vips: Option<Vips>,
@@ -162,6 +167,7 @@ impl Machine {
             peers: Peers::default(),
             revocation: Revocation::default(),
             objects,
+            handed_over: None,
             entries: Entries::default(),
             vips: None,
             homes: Vec::new(),
@@ -326,8 +332,12 @@ impl Machine {
     fn rest_turn(&mut self, now: BootTime) {
         self.revocation_turn(now);
         self.incumbents = self.find_incumbents(now);
-        for index in 0..self.objects.len() {
-            self.object_turn(index, now);
+        let (first, count) = (
+            self.handed_over.as_ref().map_or(0, HandedOver::next),
+            self.objects.len(),
+        );
+        for index in first..first + count {
+            self.object_turn(index % count, now);
         }
         self.entries_turn(now);
         self.takeover_turn();

@@ -15,6 +15,25 @@ use super::{
 /// How long a watch may show an older version before it is taken for a restored etcd.
 const STALE: Duration = Duration::from_millis(300);
 
+/// The heir's proof of one of many parts is waited for no longer than this part of H.
+const PROOFS: u32 = 40;
+
+/// A part of many that was handed over.
+#[derive(Clone, Debug)]
+pub(super) struct HandedOver {
+    index: usize,
+    version: u64,
+    /// The next one waits no longer.
+    until: BootTime,
+}
+
+impl HandedOver {
+    /// The object whose turn it is after this: its heir may be another one, which binds meanwhile.
+    pub(super) fn next(&self) -> usize {
+        self.index + 1
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Known {
     /// Not read by this process.
@@ -49,6 +68,8 @@ enum What {
         version: u64,
         /// VIPs are silent until another node has it.
         hands_over: bool,
+        /// As many as may be at a time.
+        full: bool,
     },
 }
 
@@ -223,8 +244,8 @@ impl Machine {
         if let Some(given) = given
             && (given.urgent || self.due(calm_at, now))
         {
-            let hands_over = given.hands_over();
-            if hands_over && self.hands_over() {
+            let (hands_over, full) = (given.hands_over(), given.full);
+            if hands_over && (self.hands_over() || self.is_awaited(now)) {
                 return;
             }
             self.fence_rows(&given.rows);
@@ -238,6 +259,7 @@ impl Machine {
             let what = What::Give {
                 version: given.object.version,
                 hands_over,
+                full,
             };
             self.object_ask(index, Request::PutClaims(given.object), what, now);
         } else if !self.claimable(index, false, now).is_empty() {
@@ -260,6 +282,21 @@ impl Machine {
                 }
             )
         })
+    }
+
+    /// The heir of the last part has not proven it yet, and may soon: what is handed over next waits
+    /// for it where it is answered, and not silent.
+    fn is_awaited(&mut self, now: BootTime) -> bool {
+        let Some(part) = &self.handed_over else {
+            return false;
+        };
+        let (until, version) = (part.until, part.version);
+        let seen = self.objects[part.index].seen();
+        let is_proven = seen.is_none_or(|claims| claims.version > version);
+        if is_proven || self.due(until, now) {
+            self.handed_over = None;
+        }
+        self.handed_over.is_some()
     }
 
     fn read_object(&mut self, index: usize, now: BootTime) {
@@ -403,6 +440,14 @@ impl Machine {
             return;
         };
         self.objects[index].work = Work::Idle;
+        let part = match what {
+            What::Give {
+                version,
+                full: true,
+                ..
+            } => Some(version),
+            _ => None,
+        };
         match (what, reply) {
             (What::Read(known), Reply::Claims(Some(claims))) if claims.index as usize == index => {
                 if self.is_outrun(&claims) && claims.version >= known {
@@ -426,6 +471,11 @@ impl Machine {
             (What::Claim | What::Create | What::Give { .. }, Reply::Claims(Some(claims)))
                 if claims.index as usize == index =>
             {
+                self.handed_over = part.map(|version| HandedOver {
+                    index,
+                    version,
+                    until: now + self.config.timing.hold() / PROOFS,
+                });
                 // Rows of what was seen since may have been gained since, too.
                 if !self.is_outrun(&claims) {
                     self.adopt(claims, now);

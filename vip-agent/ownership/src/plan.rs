@@ -14,6 +14,12 @@ use super::{
     time::BootTime,
 };
 
+/// VIPs that are handed over at a time, if these are not more parts than [`PARTS`].
+pub(super) const SILENT: usize = 64;
+/// Parts that all VIPs are handed over in: each costs two writes, and a process that leaves has
+/// little time.
+const PARTS: usize = 16;
+
 /// A write that changes rows of this session, or proves them.
 pub(super) struct Given {
     pub(super) object: Claims,
@@ -24,6 +30,8 @@ pub(super) struct Given {
     /// Somebody waits for it: an address is in it. What else there is, waits until nobody writes
     /// the object, and stands in nobody's way.
     pub(super) urgent: bool,
+    /// As many VIPs are fenced as may be at a time: there may be more to hand over.
+    pub(super) full: bool,
 }
 
 impl Given {
@@ -242,7 +250,6 @@ impl Machine {
                 changes.insert(*key, Some(heir));
             }
         }
-        let mut rows: BTreeSet<_> = changes.keys().copied().collect();
         for (vip, number) in self.vips_in(claims.index) {
             let bucket = RowKey::Bucket(number);
             let address = RowKey::Address(vip);
@@ -259,6 +266,12 @@ impl Machine {
             }
         }
         urgent |= !changes.is_empty();
+        let full = self.cut(&mut changes, claims.index, by_bucket, now);
+        carved.retain(|vip| changes.contains_key(&RowKey::Address(*vip)));
+        let mut rows: BTreeSet<_> = changes.keys().copied().collect();
+        for vip in &carved {
+            rows.remove(&RowKey::Address(*vip));
+        }
         for (key, heir) in self.balanced(claims, &used, &mut holdings, now) {
             if object.is_proven(key) && !changes.contains_key(&key) {
                 changes.insert(key, Some(heir));
@@ -281,7 +294,51 @@ impl Machine {
             rows,
             carved,
             urgent,
+            full,
         })
+    }
+
+    /// Leaves of the rows that are to be given away those that are enough for now; whether the
+    /// VIPs of these are as many as may be silent at a time.
+    fn cut(
+        &self,
+        changes: &mut BTreeMap<RowKey, Option<SessionId>>,
+        index: u32,
+        by_bucket: impl Fn(IpAddr, u32) -> bool,
+        now: BootTime,
+    ) -> bool {
+        let Some(most) = self.silent_at_a_time(now) else {
+            return false;
+        };
+        let mut in_bucket = BTreeMap::<u32, usize>::new();
+        for (vip, bucket) in self.vips_in(index) {
+            if by_bucket(vip, bucket) {
+                *in_bucket.entry(bucket).or_default() += 1;
+            }
+        }
+        let mut silent = 0;
+        changes.retain(|key, _| {
+            let fits = silent < most;
+            if fits {
+                silent += match key {
+                    RowKey::Bucket(bucket) => in_bucket.get(bucket).copied().unwrap_or(0),
+                    RowKey::Address(_) => 1,
+                };
+            }
+            fits
+        });
+        silent >= most
+    }
+
+    /// How many VIPs may be silent at a time, waiting for another node; none: all. Where they are
+    /// unanswered already, or time runs out, it matters only that the last is answered.
+    fn silent_at_a_time(&self, now: BootTime) -> Option<usize> {
+        let is_late = self.leaving && now + self.config.timing.hold() * 3 / 4 > self.leave_by;
+        if is_late || self.deaf {
+            return None;
+        }
+        let all: usize = self.homes.iter().map(Vec::len).sum();
+        Some(SILENT.max(all / PARTS))
     }
 
     /// Buckets that this node gives away for the sake of balance (rule 9): those without addresses,

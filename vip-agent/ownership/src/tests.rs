@@ -3,6 +3,7 @@
 
 mod balance;
 mod calm;
+mod hand_over;
 mod incumbent;
 
 use std::time::Duration;
@@ -308,89 +309,6 @@ fn a_process_without_a_session_goes_at_once() {
     let (mut machine, _) = Machine::start(config(), Left::default(), at(0));
     let actions = machine.step(Event::Leave, at(10));
     assert_eq!(exits(&actions), [Exit::Released]);
-}
-
-#[test]
-fn who_leaves_gives_one_object_after_the_other_and_each_to_one_heir() {
-    let layout = Layout {
-        objects: 2,
-        buckets_each: 4,
-    };
-    let config = Config { layout, ..config() };
-    let left = left(at(13_500), at(13_500));
-    let (mut machine, mut actions) = Machine::start(config, left, at(10_000));
-    let own = Row::of(session(9, BOOT));
-    let object = |index: u32| {
-        let mut claims = Claims::empty(index, layout);
-        claims.uid = format!("claims-{index}").as_str().into();
-        let rows = layout.buckets_of(index);
-        claims.rows = rows.map(|b| (RowKey::Bucket(b), own.clone())).collect();
-        claims
-    };
-    let mut claims = [object(0), object(1)];
-    // Half of them by rows of their own, which anybody may have.
-    let vips: Vec<IpAddr> = (0..16).map(|n| [192, 0, 2, n].into()).collect();
-    let all = ["node-a", "node-b", "node-c"].map(NodeName::from);
-    for vip in vips.iter().step_by(2) {
-        let index = layout.object(layout.bucket(*vip));
-        let rows = &mut claims[index as usize].rows;
-        rows.insert(RowKey::Address(*vip), own.clone());
-    }
-    let vips = vips.iter().enumerate().map(|(n, vip)| {
-        let candidates = n.is_multiple_of(2).then(|| all.clone().into());
-        (*vip, candidates)
-    });
-    let vips = vips.collect();
-    let read = || claims.iter().map(|claims| claims.uid.clone()).collect();
-    let own_lease = Lease {
-        claims_read: read(),
-        ..lease(Some(session(9, BOOT)), "5")
-    };
-    for (name, id) in [("node-b", 3), ("node-c", 4)] {
-        let other = SessionId {
-            node: name.into(),
-            boot: [id; 16],
-            id: [id; 16],
-        };
-        let living = Lease {
-            node: name.into(),
-            claims_read: read(),
-            ..lease(Some(other), "7")
-        };
-        machine.step(Event::LeaseSeen(living), at(10_000));
-    }
-    machine.step(Event::Vips(vips), at(10_000));
-    for now in 10_001..10_200 {
-        let mut next = Vec::new();
-        let asked = asked(&actions);
-        let is_put = |(_, request): &&(_, _)| matches!(request, Request::PutClaims(_));
-        let puts = asked.iter().filter(is_put).count();
-        assert!(now <= 10_100 || puts < 2, "VIPs of both are silent");
-        for (id, request) in asked {
-            let reply = match request {
-                Request::ReadLease(_) | Request::PutLease(_) => {
-                    Reply::Lease(Some(own_lease.clone()))
-                }
-                Request::ReadClaims(index) => Reply::Claims(Some(claims[index as usize].clone())),
-                Request::PutClaims(put) => {
-                    claims[put.index as usize] = put.clone();
-                    Reply::Claims(Some(put))
-                }
-                request => panic!("{request:?}"),
-            };
-            next.extend(machine.step(Event::Reply(id, reply), at(now)));
-        }
-        if now == 10_100 {
-            next.extend(machine.step(Event::Leave, at(now)));
-        }
-        next.extend(machine.step(Event::Tick, at(now)));
-        actions = next;
-    }
-    let heirs = claims.map(|claims| {
-        let nodes = claims.rows.values().map(|row| row.session.node.to_string());
-        nodes.collect::<BTreeSet<_>>()
-    });
-    assert_eq!(heirs, [["node-b".into()].into(), ["node-c".into()].into()]);
 }
 
 #[test]
