@@ -15,7 +15,9 @@ use super::{
 /// How long a watch may show an older version before it is taken for a restored etcd.
 const STALE: Duration = Duration::from_millis(300);
 
-/// The heir's proof of one of many parts is waited for no longer than this part of H.
+/// Between two of many parts there is at least this part of H: their heirs bind meanwhile.
+const STEPS: u32 = 100;
+/// The proof of an heir is waited for no longer than this part of H.
 const PROOFS: u32 = 40;
 
 /// A part of many that was handed over.
@@ -23,7 +25,9 @@ const PROOFS: u32 = 40;
 pub(super) struct HandedOver {
     index: usize,
     version: u64,
-    /// The next one waits no longer.
+    /// The next one does not leave before.
+    from: BootTime,
+    /// And waits no longer.
     until: BootTime,
 }
 
@@ -284,16 +288,22 @@ impl Machine {
         })
     }
 
-    /// The heir of the last part has not proven it yet, and may soon: what is handed over next waits
-    /// for it where it is answered, and not silent.
+    /// The heirs of the last part are not through with it yet: what is handed over next waits for
+    /// them where it is answered, and not silent.
     fn is_awaited(&mut self, now: BootTime) -> bool {
-        let Some(part) = &self.handed_over else {
+        let Some(HandedOver {
+            index,
+            version,
+            from,
+            until,
+        }) = self.handed_over
+        else {
             return false;
         };
-        let (until, version) = (part.until, part.version);
-        let seen = self.objects[part.index].seen();
+        let seen = self.objects[index].seen();
         let is_proven = seen.is_none_or(|claims| claims.version > version);
-        if is_proven || self.due(until, now) {
+        let next_at = if is_proven { from } else { until };
+        if self.due(next_at, now) {
             self.handed_over = None;
         }
         self.handed_over.is_some()
@@ -431,12 +441,14 @@ impl Machine {
                 .iter()
                 .enumerate()
                 .find_map(|(index, object)| match &object.work {
-                    Work::Waiting { request, what, .. } if *request == id => {
-                        Some((index, what.clone()))
-                    }
+                    Work::Waiting {
+                        request,
+                        sent,
+                        what,
+                    } if *request == id => Some((index, *sent, what.clone())),
                     _ => None,
                 });
-        let Some((index, what)) = found else {
+        let Some((index, sent, what)) = found else {
             return;
         };
         self.objects[index].work = Work::Idle;
@@ -474,6 +486,7 @@ impl Machine {
                 self.handed_over = part.map(|version| HandedOver {
                     index,
                     version,
+                    from: sent + self.config.timing.hold() / STEPS,
                     until: now + self.config.timing.hold() / PROOFS,
                 });
                 // Rows of what was seen since may have been gained since, too.

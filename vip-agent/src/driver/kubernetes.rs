@@ -404,6 +404,9 @@ fn serve(
     Ok((machine, events))
 }
 
+/// A node that leaves looks at what it gave away after this time: the kernel knows already.
+const LEAVING: Duration = Duration::from_millis(200);
+
 impl Driver {
     /// What the node can serve now, where it is another than the machines know.
     pub(super) fn tell_serves(&mut self) {
@@ -457,7 +460,11 @@ impl Driver {
     /// The machine said something.
     pub(super) async fn obey(&mut self, ruling: Ruling) -> Option<End> {
         match ruling {
-            Ruling::Changed => self.round_within(Duration::ZERO),
+            Ruling::Changed => self.round_within(match &self.kubernetes {
+                // Who is given its VIPs has need of the time, and it binds nothing any more.
+                Some(kubernetes) if kubernetes.leaving => LEAVING,
+                _ => Duration::ZERO,
+            }),
             Ruling::Unbind(duty, done) => {
                 self.unbind(|vip| self.duty_of(vip) == duty).await;
                 // The process is at its end: no round binds anything again.
