@@ -16,14 +16,18 @@ struct Handed {
     silent: usize,
 }
 
-/// The node has all buckets of two objects and leaves; whoever is given rows proves them `proof`
-/// milliseconds later.
+/// The node has all buckets of two objects and leaves.
 struct Leaving {
     layout: Layout,
     machine: Machine,
     claims: [Claims; 2],
     vips: Vec<IpAddr>,
+    /// Milliseconds that a write takes.
+    write: u64,
+    /// Milliseconds after which rows are proven by whoever they were given to.
     proof: u64,
+    /// Requests that are answered then.
+    pending: Vec<(u64, RequestId, Request)>,
     /// What was handed over and is to be proven then.
     unproven: Vec<(u64, Claims)>,
     silent: BTreeSet<IpAddr>,
@@ -33,7 +37,7 @@ struct Leaving {
 
 impl Leaving {
     /// Every second VIP has a row of its own, which anybody may have.
-    fn with(count: u16, buckets_each: u32, proof: u64) -> Self {
+    fn with(count: u16, buckets_each: u32, [write, proof]: [u64; 2]) -> Self {
         let layout = Layout {
             objects: 2,
             buckets_each,
@@ -61,7 +65,9 @@ impl Leaving {
             machine,
             claims,
             vips,
+            write,
             proof,
+            pending: Vec::new(),
             unproven: Vec::new(),
             silent: BTreeSet::new(),
             handed: Vec::new(),
@@ -87,6 +93,12 @@ impl Leaving {
         for now in 10_001..LEAVES + 4_100 {
             let mut next = Vec::new();
             for (id, request) in asked(&actions) {
+                let is_slow = now > LEAVES && matches!(request, Request::PutClaims(_));
+                let at = now + if is_slow { self.write } else { 0 };
+                self.pending.push((at, id, request));
+            }
+            let pending = self.pending.extract_if(.., |(at, ..)| *at <= now);
+            for (_, id, request) in pending.collect::<Vec<_>>() {
                 let reply = self.reply(request, now);
                 next.extend(self.machine.step(Event::Reply(id, reply), at(now)));
             }
@@ -185,7 +197,7 @@ impl Leaving {
 
 #[test]
 fn few_vips_go_object_by_object_and_each_to_one_heir() {
-    let leaving = Leaving::with(16, 4, 30);
+    let leaving = Leaving::with(16, 4, [1, 30]);
     let handed = &leaving.handed;
     assert!(
         matches!(&handed[..], [first, second]
@@ -206,7 +218,7 @@ fn few_vips_go_object_by_object_and_each_to_one_heir() {
 
 #[test]
 fn of_many_vips_no_more_are_silent_at_a_time_than_one_part_has() {
-    let leaving = Leaving::with(600, 32, 30);
+    let leaving = Leaving::with(600, 32, [1, 30]);
     let handed = &leaving.handed;
     // A bucket has some VIPs.
     assert!(handed.len() >= 9, "{handed:?}");
@@ -224,14 +236,31 @@ fn of_many_vips_no_more_are_silent_at_a_time_than_one_part_has() {
 }
 
 #[test]
-fn who_leaves_waits_for_no_heir_for_long_and_is_gone_in_time() {
-    let leaving = Leaving::with(600, 32, 60_000);
-    let (left, exit) = leaving.exits.unwrap();
-    assert!(exit == Exit::Released && left < LEAVES + 4_000, "{left}");
-    let rows = leaving
-        .claims
-        .iter()
-        .flat_map(|claims| claims.rows.values());
-    let own = session(9, BOOT);
-    assert!(rows.clone().count() > 300 && rows.clone().all(|row| row.session != own));
+fn heirs_have_time_to_bind_though_they_prove_at_once() {
+    let leaving = Leaving::with(600, 32, [1, 1]);
+    // What is left over of each object is no full part.
+    let full = &leaving.handed[..leaving.handed.len() - 1];
+    let steps: Vec<u64> = full.windows(2).map(|two| two[1].at - two[0].at).collect();
+    assert!(
+        steps.len() > 6 && steps.iter().all(|step| *step >= 40),
+        "{steps:?}"
+    );
+}
+
+#[test]
+fn who_leaves_is_gone_in_time_though_nobody_proves_or_each_write_takes_long() {
+    for [write, proof] in [[1, 60_000], [450, 60_000]] {
+        let leaving = Leaving::with(600, 32, [write, proof]);
+        let (left, exit) = leaving.exits.unwrap();
+        assert!(
+            exit == Exit::Released && left < LEAVES + 4_000,
+            "{exit:?} {left}"
+        );
+        let rows = leaving
+            .claims
+            .iter()
+            .flat_map(|claims| claims.rows.values());
+        let own = session(9, BOOT);
+        assert!(rows.clone().count() > 300 && rows.clone().all(|row| row.session != own));
+    }
 }
