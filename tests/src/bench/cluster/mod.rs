@@ -13,7 +13,7 @@ use std::{
 
 use self::{
     load::Load,
-    seen::{Seen, longest_silence},
+    seen::{Seen, silences},
     services::Services,
 };
 use super::{
@@ -210,13 +210,15 @@ fn leave(table: &mut Table, bed: &mut Bed, services: &Services, owner: usize) ->
     let took = observer.now() - began;
     sleep(Duration::from_secs(2));
     let observed = observer.finish()?;
-    let gap = longest_silence(&observed, began);
+    let gaps = silences(&observed, began);
+    let (median, gap) = (gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let overlap = observed.one_answerer(None).err();
     table.row(
         format!("SIGTERM of the owner of {MANY}"),
         format!("{} ms", gap.as_millis()),
         format!(
-            "unanswered at most, of {SAMPLE} VIPs; it was gone after {:.1} s{}",
+            "unanswered at most, of {SAMPLE} VIPs, median {} ms; it was gone after {:.1} s{}",
+            median.as_millis(),
             took.as_secs_f64(),
             overlap.map_or_else(String::new, |two| format!("; {two}"))
         ),

@@ -1,7 +1,7 @@
 //! Which of many VIPs are answered, since when, and by whom.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
     thread::sleep,
     time::{Duration, Instant},
@@ -96,12 +96,14 @@ impl Seen {
     }
 }
 
-/// The longest time after `since` in which one of the VIPs was not answered.
-pub(super) fn longest_silence(observed: &Observed, since: Duration) -> Duration {
-    let vips: HashSet<IpAddr> = observed.questions.values().map(|asked| asked.vip).collect();
+/// The longest time after `since` in which each of the VIPs was not answered, the shortest first.
+pub(super) fn silences(observed: &Observed, since: Duration) -> Vec<Duration> {
+    let vips: BTreeSet<IpAddr> = observed.questions.values().map(|asked| asked.vip).collect();
     let gaps = vips.into_iter().map(|vip| {
         let line = observed.timeline(&vip.to_string()).since(since);
         line.longest_gap()
     });
-    gaps.max().unwrap_or_default()
+    let mut gaps: Vec<Duration> = gaps.collect();
+    gaps.sort();
+    gaps
 }
