@@ -97,6 +97,8 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
     let observed = observer.finish().unwrap();
     observed.one_answerer(None).unwrap();
     let mut times: [Vec<Duration>; 4] = Default::default();
+    // The same, since the API server had written the Service.
+    let mut since_written: [Vec<Duration>; 3] = Default::default();
     let writing = lives.iter().map(|life| life.written - life.created);
     for (number, life) in lives.iter().enumerate() {
         for vip in life.vips {
@@ -108,8 +110,10 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
             let announced = &line.announcements()[0];
             assert_eq!(announced.by, reign.by);
             let answered = usize::from(number >= named.len());
-            times[answered].push(reign.from - life.created);
-            times[2].push(announced.at - life.created);
+            for (what, at) in [(answered, reign.from), (2, announced.at)] {
+                times[what].push(at - life.created);
+                since_written[what].push(at.saturating_sub(life.written));
+            }
             times[3].push(reign.until.saturating_sub(life.deleted));
         }
     }
@@ -118,5 +122,9 @@ fn a_service_is_answered_and_announced_soon_after_its_creation_and_by_nobody_onc
     print_and_judge("created to answered, address named", of_named);
     print_and_judge("created to answered, address of a pool", of_pooled);
     print_and_judge("created to announced", announced);
+    let [of_named, of_pooled, announced] = since_written;
+    print_and_judge("written to answered, address named", of_named);
+    print_and_judge("written to answered, address of a pool", of_pooled);
+    print_and_judge("written to announced", announced);
     print_and_judge("deleted to silent", silent);
 }
