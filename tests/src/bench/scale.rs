@@ -74,8 +74,8 @@ pub(super) fn measure(table: &mut Table) -> Result<(), Error> {
 }
 
 /// Waits until a sample of the VIPs is live: every hundredth, of both families, looked at every
-/// millisecond. When the first of them was.
-fn wait_live(lan: &Lan) -> Result<Instant, Error> {
+/// millisecond. When the first and the last of them were.
+fn wait_live(lan: &Lan) -> Result<[Instant; 2], Error> {
     let began = Instant::now();
     // `/sys` may show the interfaces of another namespace.
     let link = lan.node.run("ip -o link show dev eth0")?;
@@ -104,7 +104,7 @@ fn wait_live(lan: &Lan) -> Result<Instant, Error> {
             first.get_or_insert(now);
         }
         if let (true, Some(first)) = (waiting.is_empty(), first) {
-            return Ok(first);
+            return Ok([first, now]);
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -146,13 +146,13 @@ impl Heard {
     }
 }
 
-fn announced(table: &mut Table, live: Instant, firsts: &HashMap<IpAddr, Instant>) {
-    let since_live = |heard: Option<&Instant>| match heard {
+fn announced(table: &mut Table, live: [Instant; 2], firsts: &HashMap<IpAddr, Instant>) {
+    let since = |live: Instant, heard: Option<&Instant>| match heard {
         Some(heard) => heard.saturating_duration_since(live).as_secs_f64() * 1e3,
         None => f64::INFINITY,
     };
-    let first = since_live(firsts.values().min());
-    let last = since_live(firsts.values().max());
+    let first = since(live[0], firsts.values().min());
+    let last = since(live[1], firsts.values().max());
     table.row(
         "first announcement".into(),
         format!("{first:.1} ms"),
@@ -163,7 +163,7 @@ fn announced(table: &mut Table, live: Instant, firsts: &HashMap<IpAddr, Instant>
         "last first announcement".into(),
         format!("{last:.0} ms"),
         format!(
-            "after the first of them is live, rate lifted; {} of {} heard",
+            "after the last of them is live, rate lifted; {} of {} heard",
             firsts.len(),
             PER_FAMILY * 2
         ),
