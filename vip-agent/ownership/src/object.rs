@@ -483,12 +483,15 @@ impl Machine {
             (What::Claim | What::Create | What::Give { .. }, Reply::Claims(Some(claims)))
                 if claims.index as usize == index =>
             {
-                self.handed_over = part.map(|version| HandedOver {
-                    index,
-                    version,
-                    from: sent + self.config.timing.hold() / STEPS,
-                    until: now + self.config.timing.hold() / PROOFS,
-                });
+                if let Some(version) = part {
+                    let hold = self.config.timing.hold();
+                    self.handed_over = Some(HandedOver {
+                        index,
+                        version,
+                        from: sent + hold / STEPS,
+                        until: now + hold / PROOFS,
+                    });
+                }
                 // Rows of what was seen since may have been gained since, too.
                 if !self.is_outrun(&claims) {
                     self.adopt(claims, now);
