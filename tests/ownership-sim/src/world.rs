@@ -8,7 +8,7 @@ use std::{
 
 use vip_common::abi::LeaseSlot;
 use vip_ownership::{
-    Action, BootTime, Config, ControlPlane, Event, Exit, Layout, Lease, NodeName, OnApiLoss,
+    Action, BootTime, Config, ControlPlane, Event, Exit, Layout, Lease, NodeName, OnApiLoss, PART,
     PlaneConfig, Reply, Request, RequestId, Serves, SessionId, Timing,
 };
 
@@ -116,6 +116,8 @@ pub(super) struct World {
     pub(super) timing: Timing,
     pub(super) on_api_loss: OnApiLoss,
     pub(super) max_announcers: usize,
+    /// VIPs that are handed over at a time.
+    pub(super) part: usize,
     /// Until then the hand that edited an object may show two answerers.
     pub(super) edited_until: u64,
     pub(super) layout: Layout,
@@ -147,6 +149,7 @@ impl World {
             timing: Timing::default(),
             on_api_loss: OnApiLoss::default(),
             max_announcers: 8,
+            part: PART,
             edited_until: 0,
             layout: Layout {
                 objects: 1,
@@ -182,6 +185,9 @@ impl World {
             objects: 1 + self.dice.index(2) as u32,
             buckets_each: 1 + self.dice.index(3) as u32,
         };
+        if self.layout.objects == 2 {
+            self.part = 1;
+        }
         if self.kind == Kind::ControlPlane && !self.dice.one_in(8) {
             self.leave_released();
         }
@@ -358,6 +364,7 @@ impl World {
                     timing: self.timing_of(node),
                     on_api_loss: self.on_api_loss,
                     max_announcers: self.max_announcers,
+                    part: self.part,
                     layout: self.layout,
                     seed,
                 };

@@ -60,6 +60,7 @@ pub use self::{
     entries::Stage,
     gone::Gone,
     lease::{Lease, NoSession, NodeName, Readiness, ResourceVersion, Serves, SessionId, Uid},
+    plan::PART,
     register::{Reply, Request, RequestId},
     time::BootTime,
     timing::{Timing, TimingError},
@@ -96,6 +97,8 @@ pub struct Config {
     pub on_api_loss: OnApiLoss,
     /// Number of sessions that are held without holding rows.
     pub max_announcers: usize,
+    /// VIPs that are handed over at a time: [`PART`].
+    pub part: usize,
     /// Buckets and objects.
     pub layout: Layout,
     /// Random: session ids and pauses come from it.

@@ -14,8 +14,8 @@ use super::{
     time::BootTime,
 };
 
-/// VIPs that are handed over at a time, if these are not more parts than [`PARTS`].
-pub(super) const SILENT: usize = 64;
+/// VIPs that a node hands over at a time, if these are not more parts than [`PARTS`].
+pub const PART: usize = 64;
 /// Parts that all VIPs are handed over in: each costs two writes, and a process that leaves has
 /// little time.
 const PARTS: usize = 16;
@@ -338,7 +338,7 @@ impl Machine {
             return None;
         }
         let all: usize = self.homes.iter().map(Vec::len).sum();
-        Some(SILENT.max(all / PARTS))
+        Some(self.config.part.max(all / PARTS))
     }
 
     /// Buckets that this node gives away for the sake of balance (rule 9): those without addresses,

@@ -24,6 +24,7 @@ fn config() -> Config {
         timing: Timing::default(),
         on_api_loss: OnApiLoss::Hold,
         max_announcers: 8,
+        part: PART,
         layout: Layout {
             objects: 1,
             buckets_each: 1,

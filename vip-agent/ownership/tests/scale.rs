@@ -13,7 +13,7 @@ use std::{
 
 use vip_ownership::{
     Action, BootTime, Claims, Config, Event, Layout, Lease, Left, Machine, NodeName, OnApiLoss,
-    Reply, Request, Row, RowKey, Serves, SessionId, Timing,
+    PART, Reply, Request, Row, RowKey, Serves, SessionId, Timing,
 };
 
 type Vips = BTreeMap<IpAddr, Option<BTreeSet<NodeName>>>;
@@ -168,6 +168,7 @@ fn a_thousand_vips_are_taken_over_held_and_given_away() {
         timing: Timing::default(),
         on_api_loss: OnApiLoss::Hold,
         max_announcers: 8,
+        part: PART,
         layout,
         seed: 7 << 64,
     };

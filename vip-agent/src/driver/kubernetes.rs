@@ -369,6 +369,7 @@ fn serve(
         timing: cluster.timing,
         on_api_loss: cluster.on_api_loss,
         max_announcers: cluster.max_announcers.get(),
+        part: ownership::PART,
         layout: Layout::default(),
         seed: seed(),
     };

@@ -19,7 +19,7 @@ use std::{
 };
 
 use vip_ownership::{
-    BootTime, Claims, Config, ControlPlane, Event, Layout, Lease, Left, NodeName, OnApiLoss,
+    BootTime, Claims, Config, ControlPlane, Event, Layout, Lease, Left, NodeName, OnApiLoss, PART,
     PlaneConfig, Readiness, Reply, Request, Serves, SessionId, Timing,
 };
 
@@ -148,6 +148,7 @@ impl Bounds {
                     timing: self.timing,
                     on_api_loss: self.on_api_loss,
                     max_announcers: 8,
+                    part: PART,
                     layout: self.layout(),
                     seed,
                 };

@@ -1,7 +1,6 @@
 //! A node that leaves, and two that receive what it held.
 
 use super::*;
-use crate::plan::SILENT;
 
 /// By then all VIPs have been claimed for the process, which has just begun.
 const LEAVES: u64 = 12_000;
@@ -223,7 +222,7 @@ fn of_many_vips_no_more_are_silent_at_a_time_than_one_part_has() {
     // A bucket has some VIPs.
     assert!(handed.len() >= 9, "{handed:?}");
     assert!(
-        handed.iter().all(|part| part.silent < SILENT + 20),
+        handed.iter().all(|part| part.silent < PART + 20),
         "{handed:?}"
     );
     let both = handed
