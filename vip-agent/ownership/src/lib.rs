@@ -31,6 +31,7 @@ mod control_plane;
 mod dice;
 mod entries;
 mod gone;
+mod hand_over;
 mod lease;
 mod object;
 mod peers;
@@ -59,19 +60,15 @@ pub use self::{
     control_plane::{ControlPlane, PlaneConfig, PlaneEvent},
     entries::Stage,
     gone::Gone,
+    hand_over::PART,
     lease::{Lease, NoSession, NodeName, Readiness, ResourceVersion, Serves, SessionId, Uid},
-    plan::PART,
     register::{Reply, Request, RequestId},
     time::BootTime,
     timing::{Timing, TimingError},
 };
 use self::{
-    dice::Dice,
-    entries::Entries,
-    object::{HandedOver, Object},
-    peers::Peers,
-    revoke::Revocation,
-    session::Session,
+    dice::Dice, entries::Entries, hand_over::HandedOver, object::Object, peers::Peers,
+    revoke::Revocation, session::Session,
 };
 
 /// What a VIP does when the API server is away (rule 10).

@@ -15,29 +15,6 @@ use super::{
 /// How long a watch may show an older version before it is taken for a restored etcd.
 const STALE: Duration = Duration::from_millis(300);
 
-/// Between two of many parts there is at least this part of H: their heirs bind meanwhile.
-const STEPS: u32 = 100;
-/// The proof of an heir is waited for no longer than this part of H.
-const PROOFS: u32 = 40;
-
-/// A part of many that was handed over.
-#[derive(Clone, Debug)]
-pub(super) struct HandedOver {
-    index: usize,
-    version: u64,
-    /// The next one does not leave before.
-    from: BootTime,
-    /// And waits no longer.
-    until: BootTime,
-}
-
-impl HandedOver {
-    /// The object whose turn it is after this: its heir may be another one, which binds meanwhile.
-    pub(super) fn next(&self) -> usize {
-        self.index + 1
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Known {
     /// Not read by this process.
@@ -156,6 +133,20 @@ impl Object {
         matches!(self.work, Work::Idle)
     }
 
+    /// VIPs are silent until its write has come back.
+    pub(super) fn is_handed_over(&self) -> bool {
+        let Work::Waiting { what, .. } = &self.work else {
+            return false;
+        };
+        matches!(
+            what,
+            What::Give {
+                hands_over: true,
+                ..
+            }
+        )
+    }
+
     pub(super) fn is_proven(&self, key: RowKey) -> bool {
         self.proven.contains(&key)
     }
@@ -249,7 +240,7 @@ impl Machine {
             && (given.urgent || self.due(calm_at, now))
         {
             let (hands_over, full) = (given.hands_over(), given.full);
-            if hands_over && (self.hands_over() || self.is_awaited(now)) {
+            if hands_over && self.hands_over_already(now) {
                 return;
             }
             self.fence_rows(&given.rows);
@@ -269,44 +260,6 @@ impl Machine {
         } else if !self.claimable(index, false, now).is_empty() {
             self.read_object(index, now);
         }
-    }
-
-    /// One object is handed over at a time, so that the VIPs of each are silent for no longer than
-    /// its own write takes; the reply to it has the machine look at the next.
-    fn hands_over(&self) -> bool {
-        self.objects.iter().any(|object| {
-            matches!(
-                object.work,
-                Work::Waiting {
-                    what: What::Give {
-                        hands_over: true,
-                        ..
-                    },
-                    ..
-                }
-            )
-        })
-    }
-
-    /// The heirs of the last part are not through with it yet: what is handed over next waits for
-    /// them where it is answered, and not silent.
-    fn is_awaited(&mut self, now: BootTime) -> bool {
-        let Some(HandedOver {
-            index,
-            version,
-            from,
-            until,
-        }) = self.handed_over
-        else {
-            return false;
-        };
-        let seen = self.objects[index].seen();
-        let is_proven = seen.is_none_or(|claims| claims.version > version);
-        let next_at = if is_proven { from } else { until };
-        if self.due(next_at, now) {
-            self.handed_over = None;
-        }
-        self.handed_over.is_some()
     }
 
     fn read_object(&mut self, index: usize, now: BootTime) {
@@ -484,13 +437,7 @@ impl Machine {
                 if claims.index as usize == index =>
             {
                 if let Some(version) = part {
-                    let hold = self.config.timing.hold();
-                    self.handed_over = Some(HandedOver {
-                        index,
-                        version,
-                        from: sent + hold / STEPS,
-                        until: now + hold / PROOFS,
-                    });
+                    self.part_left(index, version, sent, now);
                 }
                 // Rows of what was seen since may have been gained since, too.
                 if !self.is_outrun(&claims) {

@@ -14,12 +14,6 @@ use super::{
     time::BootTime,
 };
 
-/// VIPs that a node hands over at a time, if these are not more parts than [`PARTS`].
-pub const PART: usize = 64;
-/// Parts that all VIPs are handed over in: each costs two writes, and a process that leaves has
-/// little time.
-const PARTS: usize = 16;
-
 /// A write that changes rows of this session, or proves them.
 pub(super) struct Given {
     pub(super) object: Claims,
@@ -298,49 +292,6 @@ impl Machine {
         })
     }
 
-    /// Leaves of the rows that are to be given away those that are enough for now; whether the
-    /// VIPs of these are as many as may be silent at a time.
-    fn cut(
-        &self,
-        changes: &mut BTreeMap<RowKey, Option<SessionId>>,
-        index: u32,
-        by_bucket: impl Fn(IpAddr, u32) -> bool,
-        now: BootTime,
-    ) -> bool {
-        let Some(most) = self.silent_at_a_time(now) else {
-            return false;
-        };
-        let mut in_bucket = BTreeMap::<u32, usize>::new();
-        for (vip, bucket) in self.vips_in(index) {
-            if by_bucket(vip, bucket) {
-                *in_bucket.entry(bucket).or_default() += 1;
-            }
-        }
-        let mut silent = 0;
-        changes.retain(|key, _| {
-            let fits = silent < most;
-            if fits {
-                silent += match key {
-                    RowKey::Bucket(bucket) => in_bucket.get(bucket).copied().unwrap_or(0),
-                    RowKey::Address(_) => 1,
-                };
-            }
-            fits
-        });
-        silent >= most
-    }
-
-    /// How many VIPs may be silent at a time, waiting for another node; none: all. Where they are
-    /// unanswered already, or time runs out, it matters only that the last is answered.
-    fn silent_at_a_time(&self, now: BootTime) -> Option<usize> {
-        let is_late = self.leaving && now + self.config.timing.hold() * 3 / 4 > self.leave_by;
-        if is_late || self.deaf {
-            return None;
-        }
-        let all: usize = self.homes.iter().map(Vec::len).sum();
-        Some(self.config.part.max(all / PARTS))
-    }
-
     /// Buckets that this node gives away for the sake of balance (rule 9): those without addresses,
     /// of which it has more than its share, to whoever has the fewest. Every holder judges its own
     /// alone, and gives no more than what is above its share, so that two do not overfill a third.
@@ -417,7 +368,7 @@ impl Machine {
     }
 
     /// The VIPs of an object, each with its bucket.
-    fn vips_in(&self, index: u32) -> impl Iterator<Item = (IpAddr, u32)> {
+    pub(super) fn vips_in(&self, index: u32) -> impl Iterator<Item = (IpAddr, u32)> {
         let home = self.homes.get(index as usize);
         home.into_iter().flatten().copied()
     }
