@@ -89,6 +89,8 @@ pub struct ControlPlane {
     lease: Option<Lease>,
     rival: Rival,
     state: State,
+    /// What a watch showed while a read was under way, which may be of before.
+    seen_meanwhile: Option<Option<Lease>>,
     /// The next renewal, or the next read of a candidate.
     turn_at: BootTime,
     extend_at: BootTime,
@@ -186,6 +188,7 @@ impl ControlPlane {
             lease: None,
             rival: Rival::default(),
             state: State::Unread(now),
+            seen_meanwhile: None,
             turn_at: now,
             extend_at: now,
             renewals: BTreeMap::new(),
@@ -292,6 +295,13 @@ impl ControlPlane {
     /// Whatever looks otherwise than it was read is read: a candidate counts L from the read after
     /// a renewal on.
     fn seen(&mut self, lease: Option<Lease>, now: BootTime) {
+        if let State::Waiting {
+            what: What::Read, ..
+        } = self.state
+        {
+            self.seen_meanwhile = Some(lease);
+            return;
+        }
         let version = |lease: &Lease| lease.resource_version.clone();
         let news = match &self.id {
             Some(id) => lease.and_then(|lease| lease.holder).as_ref() != Some(id),
@@ -541,6 +551,9 @@ impl ControlPlane {
             (What::Read, Reply::Lease(lease)) => {
                 self.state = State::Idle;
                 self.was_read(lease, now);
+                if let Some(seen) = self.seen_meanwhile.take() {
+                    self.seen(seen, now);
+                }
                 return;
             }
             (What::Take(id, grace), Reply::Lease(Some(lease))) => {

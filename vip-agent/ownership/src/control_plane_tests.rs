@@ -128,6 +128,14 @@ impl Bed {
         log.find(|(_, action)| found(action)).map(|(now, _)| *now)
     }
 
+    fn asked(&self) -> Vec<RequestId> {
+        let asked = self.log.iter().filter_map(|(_, action)| match action {
+            Action::Ask { id, .. } => Some(*id),
+            _ => None,
+        });
+        asked.collect()
+    }
+
     fn live(&self) -> Option<u64> {
         self.first(|action| matches!(action, Action::Live { .. }))
     }
@@ -212,6 +220,30 @@ fn a_renewal_that_a_watch_shows_is_read_at_once_so_that_l_is_counted_from_it() {
     assert!(read < 20, "one for each renewal, and not {read}");
     bed.run_until(last + 8_000);
     assert_eq!(bed.writes[0].0, last + 5_000);
+}
+
+#[test]
+fn what_a_watch_shows_while_a_read_is_under_way_is_read_after_it() {
+    let renewed = |version| lease(Some(session("node-b", 3)), version);
+    // Read before it was given back; and after it was renewed, of which the watch tells late.
+    for (read, seen, newest, writes) in [
+        (renewed(6), released(), released(), 1),
+        (renewed(7), renewed(6), renewed(7), 0),
+    ] {
+        let mut bed = Bed::new(Some(renewed(6)), Left::default(), false);
+        bed.cut = true;
+        bed.run_until(12_000);
+        bed.cut = false;
+        bed.lease = Some(newest);
+        bed.tell(PlaneEvent::Seen(Some(seen)));
+        let asked = bed.asked();
+        bed.tell(PlaneEvent::Reply(
+            *asked.last().unwrap(),
+            Reply::Lease(Some(read)),
+        ));
+        assert_eq!(bed.writes.len(), writes);
+        assert_eq!(bed.asked().len() - asked.len(), 1 + writes);
+    }
 }
 
 #[test]
