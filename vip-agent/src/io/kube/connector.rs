@@ -111,6 +111,16 @@ impl Connector {
         })
     }
 
+    /// For servers that ask for none.
+    #[cfg(test)]
+    pub(super) fn without_credentials(servers: SharedServers) -> Self {
+        Self {
+            config: Config::new(http::Uri::from_static("https://127.0.0.1")),
+            servers: Some(servers),
+            in_cluster: false,
+        }
+    }
+
     /// The same credentials, acting as the agents' account of `namespace`: nobody else may write
     /// claims. For an administrator's, which a static pod has (ADR 15); a pod's own are the
     /// account's already.
@@ -163,11 +173,16 @@ impl Connector {
         }
     }
 
-    /// The same after a request had no answer: another server is preferred from now on, if there
+    /// Which of several servers the next request goes to.
+    pub fn preferred(&self) -> Option<SocketAddr> {
+        Some(self.servers.as_ref()?.preferred())
+    }
+
+    /// The same after `silent` gave no answer: another server is preferred from now on, if there
     /// is one.
-    pub fn reconnect(&self) -> Result<Client, ConnectorError> {
-        if let Some(servers) = &self.servers {
-            servers.distrust(servers.preferred());
+    pub fn reconnect(&self, silent: Option<SocketAddr>) -> Result<Client, ConnectorError> {
+        if let (Some(servers), Some(silent)) = (&self.servers, silent) {
+            servers.distrust(silent);
         }
         self.connect()
     }

@@ -3,7 +3,7 @@
 //! It has connections of its own, so that no crowd of other requests stands before a renewal, and
 //! new ones after a time-out: the old one may lead to a server that is gone or frozen.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(50);
 pub struct Register<E> {
     connector: Connector,
     client: Client,
+    /// Of several servers, the one that the latest request went to. What is preferred by the time
+    /// that it has no answer may be another, which is not to blame.
+    asked: Option<SocketAddr>,
     namespace: String,
     replies: mpsc::UnboundedSender<E>,
     told_as: fn(RequestId, Reply) -> E,
@@ -47,6 +50,7 @@ impl<E: Send + 'static> Register<E> {
         Ok(Self {
             client: connector.connect()?,
             connector,
+            asked: None,
             namespace,
             replies,
             told_as,
@@ -56,11 +60,12 @@ impl<E: Send + 'static> Register<E> {
     /// Sends a request; its reply comes as an event.
     pub fn ask(&mut self, id: RequestId, request: Request, anew: bool) {
         if anew {
-            match self.connector.reconnect() {
+            match self.connector.reconnect(self.asked) {
                 Ok(client) => self.client = client,
                 Err(error) => tracing::warn!(%error, "no new connection to the API server"),
             }
         }
+        self.asked = self.connector.preferred();
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
         let (replies, told_as) = (self.replies.clone(), self.told_as);
         tokio::spawn(async move {
@@ -152,5 +157,44 @@ async fn written<T>(
             Reply::Conflict
         }
         answer => reply(answer, meaning),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::{apiserver::Servers, io::kube::servers::SharedServers, ownership::NodeName};
+
+    fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_the_next_server_is_asked_and_not_the_one_after_it() {
+        let (refusing, local) = listen();
+        drop(refusing);
+        let ((next, next_at), (last, last_at)) = (listen(), listen());
+        let mut servers = Servers::new(local.port(), None, [].into());
+        servers.set_others([next_at, last_at]);
+        let connector = Connector::without_credentials(SharedServers::new(servers));
+        let (replies, mut inbox) = mpsc::unbounded_channel();
+        let mut register =
+            Register::new(connector, "n".into(), replies, |id, reply| (id, reply)).unwrap();
+        let read = || Request::ReadLease(NodeName::from("a"));
+        register.ask(RequestId(1), read(), false);
+        assert_eq!(inbox.recv().await, Some((RequestId(1), Reply::Unknown)));
+        register.ask(RequestId(2), read(), true);
+        let asked = async {
+            while next.accept().is_err() {
+                assert!(last.accept().is_err(), "the next one was passed over");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), asked).await.unwrap();
     }
 }
