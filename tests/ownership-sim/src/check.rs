@@ -48,10 +48,18 @@ const PROBE: u64 = 1200 * MILLISECOND;
 /// Its kernel alone stops it where its agent does not run.
 const DEADLINE: u64 = 4100 * MILLISECOND;
 
-/// Since when two nodes that hear each other answer for the same VIP, and until when they may.
+/// Two nodes that hear each other and answer for the same VIP.
 #[derive(Debug, Default)]
 pub(super) struct Observer {
-    tolerated: BTreeMap<(IpAddr, usize, usize), u64>,
+    tolerated: BTreeMap<(IpAddr, usize, usize), Tolerance>,
+}
+
+/// How long they may.
+#[derive(Clone, Copy, Debug)]
+struct Tolerance {
+    until: u64,
+    /// A probe of a running agent is to end it.
+    by_probe: bool,
 }
 
 impl World {
@@ -91,9 +99,11 @@ impl World {
                         continue;
                     }
                     let known = self.observer.tolerated.get(&key).copied();
-                    let until = known.unwrap_or_else(|| self.tolerated_until(*first, *second));
-                    tolerated.insert(key, until);
-                    if known.is_none() {
+                    let runs = [*first, *second].map(|node| self.nodes[node].is_running());
+                    let tolerance = self.tolerance(known, runs == [true; 2]);
+                    let until = tolerance.until;
+                    tolerated.insert(key, tolerance);
+                    if known.is_none_or(|known| known.until != until) {
                         looks.push(until + 1 - at);
                     }
                     if at > until {
@@ -109,15 +119,18 @@ impl World {
         Ok(())
     }
 
-    /// Until when two nodes may both answer that begin to do so now: because the LAN healed, or
-    /// because one of them went live.
-    fn tolerated_until(&self, first: usize, second: usize) -> u64 {
-        let runs = |node: usize| self.nodes[node].is_running();
-        match runs(first) && runs(second) {
-            _ if self.at != self.lan_changed => self.at + YIELD,
-            true => self.at + PROBE,
-            false => self.at + DEADLINE + SECOND,
-        }
+    /// How long two nodes may both answer that began to do so as `known`, or begin now: because the
+    /// LAN healed, or because one of them went live.
+    fn tolerance(&self, known: Option<Tolerance>, both_run: bool) -> Tolerance {
+        let (until, by_probe) = match known {
+            // It stops before it probes.
+            Some(known) if known.by_probe && !both_run => (self.at + DEADLINE + SECOND, false),
+            Some(known) => return known,
+            None if self.at != self.lan_changed => (self.at + YIELD, false),
+            None if both_run => (self.at + PROBE, true),
+            None => (self.at + DEADLINE + SECOND, false),
+        };
+        Tolerance { until, by_probe }
     }
 
     /// Every VIP is answered by exactly one node.

@@ -295,11 +295,10 @@ impl ControlPlane {
     /// Whatever looks otherwise than it was read is read: a candidate counts L from the read after
     /// a renewal on.
     fn seen(&mut self, lease: Option<Lease>, now: BootTime) {
-        if let State::Waiting {
-            what: What::Read, ..
-        } = self.state
-        {
-            self.seen_meanwhile = Some(lease);
+        if let State::Waiting { what, .. } = &self.state {
+            if *what == What::Read {
+                self.seen_meanwhile = Some(lease);
+            }
             return;
         }
         let version = |lease: &Lease| lease.resource_version.clone();
@@ -307,7 +306,8 @@ impl ControlPlane {
             Some(id) => lease.and_then(|lease| lease.holder).as_ref() != Some(id),
             None => lease.as_ref().map(version) != self.rival.lease().map(version),
         };
-        if news && self.state == State::Idle {
+        if news {
+            // Also while the register is left alone for a moment: it works.
             self.state = State::Unread(now);
         }
     }

@@ -247,6 +247,23 @@ fn what_a_watch_shows_while_a_read_is_under_way_is_read_after_it() {
 }
 
 #[test]
+fn what_a_watch_shows_after_a_read_without_an_answer_is_read_at_once() {
+    let rival = session("node-b", 3);
+    let mut bed = Bed::new(Some(lease(Some(rival), 6)), Left::default(), false);
+    bed.cut = true;
+    bed.run_until(12_000);
+    bed.cut = false;
+    bed.lease = Some(released());
+    bed.tell(PlaneEvent::Reply(
+        *bed.asked().last().unwrap(),
+        Reply::Unknown,
+    ));
+    assert_eq!(bed.writes, []);
+    bed.tell(PlaneEvent::Seen(bed.lease.clone()));
+    assert_eq!(bed.writes[0].0, bed.now);
+}
+
+#[test]
 fn a_request_after_an_unanswered_one_takes_a_new_connection_and_no_other_does() {
     let mut bed = Bed::new(Some(released()), Left::default(), false);
     bed.run_until(12_000);

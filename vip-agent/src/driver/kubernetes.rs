@@ -334,7 +334,6 @@ impl Process<'_> {
         ),
     ) -> Result<Tenure<M>, KubernetesError> {
         let namespace = namespace.to_owned();
-        let connector = connector.without_retries();
         Ok(Tenure {
             machine,
             slots: Slots::open(self.pins)?,

@@ -92,7 +92,7 @@ pub(super) fn start(
         events.clone(),
     ));
     tokio::spawn(apiserver::follow_ready(
-        credentials.clone().without_retries(),
+        credentials.clone(),
         servers.clone(),
         news.clone(),
     ));

@@ -70,6 +70,7 @@ impl Connector {
         let mut connector = Self::read(kubeconfig, context).await?;
         connector.config.connect_timeout = Some(CALLER);
         connector.config.read_timeout = Some(CALLER);
+        connector.config.default_retry = true;
         Ok(connector)
     }
 
@@ -81,7 +82,7 @@ impl Connector {
             context: context.map(str::to_owned),
             ..KubeConfigOptions::default()
         };
-        let (mut config, in_cluster) = match kubeconfig {
+        let (config, in_cluster) = match kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path)?;
                 let config = Config::from_custom_kubeconfig(file, &options).await?;
@@ -100,25 +101,29 @@ impl Connector {
                 },
             },
         };
+        Ok(Self::of(config, in_cluster))
+    }
+
+    fn of(mut config: Config, in_cluster: bool) -> Self {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         // Else a connection's idle time counts.
         config.reset_reader_on_write = true;
-        Ok(Self {
+        // Whoever asks does so again: the lease machine counts from the sending, and a client that
+        // doubles its pauses would be blind for as long as an outage lasted.
+        config.default_retry = false;
+        Self {
             config,
             servers: None,
             in_cluster,
-        })
+        }
     }
 
     /// For servers that ask for none.
     #[cfg(test)]
     pub(super) fn without_credentials(servers: SharedServers) -> Self {
-        Self {
-            config: Config::new(http::Uri::from_static("https://127.0.0.1")),
-            servers: Some(servers),
-            in_cluster: false,
-        }
+        let config = Config::new(http::Uri::from_static("https://127.0.0.1"));
+        Self::of(config, false).through(servers)
     }
 
     /// The same credentials, acting as the agents' account of `namespace`: nobody else may write
@@ -135,12 +140,6 @@ impl Connector {
     /// The same credentials for whichever of these servers is preferred.
     pub fn through(mut self, servers: SharedServers) -> Self {
         self.servers = Some(servers);
-        self
-    }
-
-    /// Requests are sent once: the lease machine counts from the sending, and asks again itself.
-    pub fn without_retries(mut self) -> Self {
-        self.config.default_retry = false;
         self
     }
 
@@ -190,5 +189,38 @@ impl Connector {
     /// A client for one server.
     pub(super) fn connect_to(&self, server: SocketAddr) -> Result<Client, ConnectorError> {
         Ok(Client::try_from(servers::config_at(&self.config, server))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_server_cannot_do_now_is_not_asked_again_behind_the_agents_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            for asked in 1.. {
+                let (mut caller, _) = listener.accept().await.unwrap();
+                let _ = caller.read(&mut [0; 4096]).await.unwrap();
+                // The second answer ends it, whoever asks for it.
+                let status = ["503 Service Unavailable", "200 OK"][(asked - 1).min(1)];
+                let answer =
+                    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                caller.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let connector = Connector::of(Config::new(url.parse().unwrap()), false);
+        let client = connector.connect().unwrap();
+        let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
+        let answer = client.request_text(request).await;
+        asked.abort();
+        assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 503));
     }
 }

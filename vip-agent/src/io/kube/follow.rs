@@ -12,7 +12,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{claims, lease, watch::has_no_history};
+use super::{claims, lease, watch::pause};
 use crate::{
     api::VipClaims,
     manifest::{CONTROL_PLANE_LEASE, CONTROL_PLANE_NAMESPACE},
@@ -118,9 +118,7 @@ async fn watch<K, T, R, F, E>(
             }
             Err(error) => {
                 tracing::debug!(%error, "the watch broke");
-                if !has_no_history(&error) {
-                    sleep(RETRY).await;
-                }
+                sleep(pause(&error, RETRY)).await;
             }
         }
         for news in news {

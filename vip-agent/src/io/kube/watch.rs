@@ -43,6 +43,8 @@ const CALM: Duration = Duration::from_secs(30);
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 /// Status of what is no more.
 const GONE: u16 = 410;
+/// Status of what has too many requests.
+const CROWDED: u16 = 429;
 /// Objects in one page of a list.
 const PAGE: u32 = 500;
 /// No load balancer's Service is headless.
@@ -128,10 +130,16 @@ fn refusal(error: &watcher::Error) -> Option<&Status> {
     }
 }
 
-/// The API server has no history of so long ago: it has begun anew since, for one. The watch lists
-/// next, and to wait would help nobody.
-pub(super) fn has_no_history(error: &watcher::Error) -> bool {
-    refusal(error).is_some_and(|status| status.code == GONE)
+/// What a watch waits after an error, which usually waits for `usual`.
+pub(super) fn pause(error: &watcher::Error, usual: Duration) -> Duration {
+    match refusal(error).map(|status| status.code) {
+        // The API server has no history of so long ago: it has begun anew since, for one. The watch
+        // lists next, and to wait would help nobody.
+        Some(GONE) => Duration::ZERO,
+        // It asks for that in a header, which is not told.
+        Some(CROWDED) => Duration::from_secs(1),
+        _ => usual,
+    }
 }
 
 /// Tells everything about the cluster, until nobody listens.
@@ -307,7 +315,10 @@ mod tests {
         assert!(refused(410).is_none());
         let during =
             |code| watcher::Error::WatchError(Status::failure("", "").with_code(code).boxed());
-        assert!(has_no_history(&during(410)) && !has_no_history(&during(500)));
+        for (code, expected) in [(410, 0), (500, 7), (429, 1000)] {
+            let wait = pause(&during(code), Duration::from_millis(7));
+            assert_eq!(wait, Duration::from_millis(expected), "{code}");
+        }
         assert!(WatchError::of("vips".into(), during(410)).is_none());
     }
 
