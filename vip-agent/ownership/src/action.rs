@@ -120,6 +120,18 @@ pub enum Action {
     Refuse(SessionId),
 }
 
+/// Orders what a step does. Requests leave when the kernel is as the step wants it: a process may
+/// be paused in between, and a Lease that acknowledges a claims object would be out while an entry
+/// still answers by the one before. The process ends last.
+pub(super) fn in_order(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.sort_by_key(|action| match action {
+        Action::Ask { .. } => 1,
+        Action::Exit(_) | Action::Refuse(_) => 2,
+        _ => 0,
+    });
+    actions
+}
+
 /// In which state a process leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

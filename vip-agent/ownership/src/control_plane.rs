@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Left, OnApiLoss, Vips,
-    action::{Action, Exit},
+    action::{Action, Exit, in_order},
     claims::RowKey,
     dice::Dice,
     entries::{Entries, Rows, Turn, Verdict},
@@ -213,7 +213,7 @@ impl ControlPlane {
         };
         plane.take_over(left, now);
         plane.turn(now);
-        let actions = std::mem::take(&mut plane.out);
+        let actions = in_order(std::mem::take(&mut plane.out));
         (plane, actions)
     }
 
@@ -223,7 +223,7 @@ impl ControlPlane {
             self.take(event, now);
             self.turn(now);
         }
-        std::mem::take(&mut self.out)
+        in_order(std::mem::take(&mut self.out))
     }
 
     /// When the machine wants a [`PlaneEvent::Tick`] if nothing happens before.

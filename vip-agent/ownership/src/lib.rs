@@ -67,8 +67,8 @@ pub use self::{
     timing::{Timing, TimingError},
 };
 use self::{
-    dice::Dice, entries::Entries, hand_over::HandedOver, object::Object, peers::Peers,
-    revoke::Revocation, session::Session,
+    action::in_order, dice::Dice, entries::Entries, hand_over::HandedOver, object::Object,
+    peers::Peers, revoke::Revocation, session::Session,
 };
 
 /// What a VIP does when the API server is away (rule 10).
@@ -188,7 +188,7 @@ impl Machine {
         };
         machine.take_over(left, now);
         machine.turn(now);
-        let actions = std::mem::take(&mut machine.out);
+        let actions = in_order(std::mem::take(&mut machine.out));
         (machine, actions)
     }
 
@@ -199,7 +199,7 @@ impl Machine {
             self.take(event, now);
             self.turn(now);
         }
-        std::mem::take(&mut self.out)
+        in_order(std::mem::take(&mut self.out))
     }
 
     /// What comes all the time where all is well: with a thousand VIPs most of a machine's work would

@@ -219,6 +219,50 @@ fn a_second_machine_of_the_same_name_refuses_to_start_when_the_first_goes_on() {
 }
 
 #[test]
+fn an_object_is_acknowledged_when_nothing_is_answered_by_the_one_before() {
+    let vip: IpAddr = "192.0.2.1".parse().unwrap();
+    let left = Left {
+        live: [vip].into(),
+        ..left(at(12_000), at(12_000))
+    };
+    let (mut machine, mut actions) = Machine::start(config(), left, at(10_000));
+    actions.extend(machine.step(Event::Vips([(vip, None)].into()), at(10_000)));
+    let mut reading = None;
+    while !actions.is_empty() {
+        let mut next = Vec::new();
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) => Reply::Lease(Some(Lease {
+                    claims_read: ["deleted".into()].into(),
+                    ..lease(Some(session(9, BOOT)), "5")
+                })),
+                Request::PutLease(lease) => Reply::Lease(Some(lease)),
+                Request::ReadClaims(_) => {
+                    reading = Some(id);
+                    continue;
+                }
+                request => panic!("{request:?}"),
+            };
+            next.extend(machine.step(Event::Reply(id, reply), at(10_001)));
+        }
+        actions = next;
+    }
+    let mut recreated = Claims::empty(0, config().layout);
+    recreated.uid = "recreated".into();
+    let uid = recreated.uid.clone();
+    let read = Event::Reply(reading.unwrap(), Reply::Claims(Some(recreated)));
+    let actions = machine.step(read, at(10_002));
+    let silent = actions.iter().position(|it| *it == Action::Fence(vip));
+    let acknowledged = actions.iter().position(|it| match it {
+        Action::Ask { request, .. } => {
+            matches!(request, Request::PutLease(lease) if lease.claims_read.contains(&uid))
+        }
+        _ => false,
+    });
+    assert!(silent.unwrap() < acknowledged.unwrap(), "{actions:?}");
+}
+
+#[test]
 fn an_object_with_another_hash_is_left_alone() {
     let (mut machine, actions) = continued(at(12_000), at(12_000));
     let mut claims = Claims::empty(0, config().layout);
