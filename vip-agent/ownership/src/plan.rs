@@ -165,7 +165,7 @@ impl Machine {
     }
 
     /// When the free rows of an object may be claimed (rule 5): every Lease names the object, or
-    /// is dead.
+    /// is dead, also one that this process has not seen.
     fn free_at(&self, claims: &Claims, since: BootTime, unsure: BootTime) -> BootTime {
         let others = self
             .peers
@@ -181,7 +181,12 @@ impl Machine {
             .vanished()
             .filter(|node| **node != self.config.node);
         let vanished = vanished.map(|node| self.peers.all_dead_at(node, since, unsure));
-        living.chain(vanished).max().unwrap_or_default()
+        let unseen = self.session.free_from;
+        living
+            .chain(vanished)
+            .chain(unseen)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The object with these rows under this session.

@@ -31,6 +31,9 @@ pub(super) struct Session {
     renewals: BTreeMap<RequestId, (BootTime, Duration)>,
     /// All Leases were listed once.
     listed: bool,
+    /// Free rows may be claimed from then on. A node that has had a Lease is of a cluster where
+    /// another may answer whose Lease was deleted before this process saw it.
+    pub(super) free_from: Option<BootTime>,
     foreign: Option<Foreign>,
     /// Sessions that were lost, and not given back.
     pub(super) losses: u64,
@@ -80,6 +83,7 @@ impl Session {
             extend_at: now,
             renewals: BTreeMap::new(),
             listed: false,
+            free_from: None,
             foreign: None,
             losses: 0,
         }
@@ -372,6 +376,9 @@ impl Machine {
             (What::Read, Reply::Lease(lease)) => {
                 self.peers
                     .read(&self.config.node.clone(), lease.clone(), now);
+                let duration = self.config.timing.duration();
+                let free_from = lease.as_ref().map_or(now, |_| now + duration);
+                self.session.free_from.get_or_insert(free_from);
                 self.own_lease_read(lease, now);
                 State::Idle
             }

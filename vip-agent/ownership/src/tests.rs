@@ -262,6 +262,50 @@ fn an_object_is_acknowledged_when_nothing_is_answered_by_the_one_before() {
     assert!(silent.unwrap() < acknowledged.unwrap(), "{actions:?}");
 }
 
+/// When a new process claims a row that nobody has, where its node's Lease is as `found`.
+fn first_claim(found: Option<Lease>) -> BootTime {
+    let mut now = at(0);
+    let (mut machine, mut actions) = Machine::start(config(), Left::default(), now);
+    let vips = [("192.0.2.1".parse().unwrap(), None)].into();
+    actions.extend(machine.step(Event::Vips(vips), now));
+    let mut claims = Claims::empty(0, config().layout);
+    claims.uid = "claims".into();
+    let mut own = found;
+    loop {
+        let mut next = Vec::new();
+        for (id, request) in asked(&actions) {
+            let reply = match request {
+                Request::ReadLease(_) => Reply::Lease(own.clone()),
+                Request::ListLeases => Reply::Leases(own.iter().cloned().collect()),
+                Request::CreateLease(written) | Request::PutLease(written) => {
+                    own = Some(Lease {
+                        uid: "lease".into(),
+                        resource_version: now.0.to_string().as_str().into(),
+                        ..written
+                    });
+                    Reply::Lease(own.clone())
+                }
+                Request::ReadClaims(_) => Reply::Claims(Some(claims.clone())),
+                Request::PutClaims(_) => return now,
+                request => panic!("{request:?}"),
+            };
+            next.extend(machine.step(Event::Reply(id, reply), now));
+        }
+        actions = next;
+        if actions.is_empty() {
+            now = machine.wake_at();
+            actions = machine.step(Event::Tick, now);
+        }
+    }
+}
+
+#[test]
+fn a_node_that_had_a_lease_waits_for_those_whose_leases_it_cannot_see() {
+    assert_eq!(first_claim(None), at(0));
+    let waited = first_claim(Some(lease(None, "5")));
+    assert!((at(5_000)..at(5_500)).contains(&waited), "{waited:?}");
+}
+
 #[test]
 fn an_object_with_another_hash_is_left_alone() {
     let (mut machine, actions) = continued(at(12_000), at(12_000));
