@@ -33,6 +33,12 @@ impl Health {
         self.is_ready
     }
 
+    /// Requests are sent to it first: others are asked from its first failing answer on, not only
+    /// when it is given up.
+    pub fn is_trusted(&self) -> bool {
+        self.is_ready == Some(true) && self.failing == 0
+    }
+
     /// It answered otherwise than before, and what follows is not decided yet.
     pub fn is_in_doubt(&self) -> bool {
         match self.is_ready {
@@ -106,6 +112,23 @@ mod tests {
         assert_eq!(after(&[&failed[..], &[Ready, Ready]].concat()), Some(true));
         let broken = [&failed[..], &[Ready, Failing, Ready]].concat();
         assert_eq!(after(&broken), Some(false));
+    }
+
+    #[test]
+    fn one_failing_answer_costs_the_first_place_and_recovery_gives_it_back() {
+        let mut health = Health::default();
+        for (answer, trusted) in [
+            (Ready, true),
+            (Failing, false),
+            (Ready, true),
+            (Refused, false),
+            (Refused, false),
+            (Ready, false),
+            (Ready, true),
+        ] {
+            health.judge(answer);
+            assert_eq!(health.is_trusted(), trusted, "{answer:?}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub struct Servers {
     local: SocketAddr,
     /// Addresses of this node, where it may listen.
     addresses: Vec<IpAddr>,
-    /// It passes `/readyz`, as far as is known.
-    local_ready: bool,
+    /// Its `/readyz` passed when it was asked last, as far as is known.
+    local_first: bool,
     others: Vec<SocketAddr>,
     /// The one that the credentials name, if it is no VIP: when no other is known.
     named: Option<SocketAddr>,
@@ -34,7 +34,7 @@ impl Servers {
             named: named.filter(|named| !vips.contains(&named.ip())),
             local: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port),
             addresses: Vec::new(),
-            local_ready: true,
+            local_first: true,
             others: Vec::new(),
             vips,
             distrusted: BTreeMap::new(),
@@ -65,10 +65,10 @@ impl Servers {
         places
     }
 
-    /// Where this node's own listens, and whether it passes `/readyz`.
-    pub fn set_local(&mut self, at: SocketAddr, is_ready: bool) {
+    /// Where this node's own listens, and whether it is asked before the others.
+    pub fn set_local(&mut self, at: SocketAddr, is_first: bool) {
         self.local = at;
-        self.local_ready = is_ready;
+        self.local_first = is_first;
     }
 
     /// The others, in the order in which they are asked.
@@ -100,9 +100,9 @@ impl Servers {
         };
         let all = std::iter::once(&self.local);
         let all = all.chain(&self.others).chain(&self.named);
-        let unready = |server: &SocketAddr| *server == self.local && !self.local_ready;
+        let last = |server: &SocketAddr| *server == self.local && !self.local_first;
         // The first of the least, so their order decides between equals.
-        let best = all.min_by_key(|server| (distrusted_until(server), unready(server)));
+        let best = all.min_by_key(|server| (distrusted_until(server), last(server)));
         best.copied().unwrap_or(self.local)
     }
 }

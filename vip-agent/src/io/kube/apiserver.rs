@@ -51,7 +51,7 @@ pub async fn follow_ready(
         let (place, answer) = ask(&connector, &servers, &mut clients).await;
         health.judge(answer);
         if let Some(is_ready) = health.is_ready() {
-            servers.set_local(place, is_ready);
+            servers.set_local(place, health.is_trusted());
             if told.replace(is_ready) != Some(is_ready) && news.send(News::Ready(is_ready)).is_err()
             {
                 return;

@@ -68,9 +68,9 @@ impl SharedServers {
         self.lock().local_places()
     }
 
-    /// Where this node's own listens, and whether it is ready.
-    pub(super) fn set_local(&self, at: SocketAddr, is_ready: bool) {
-        self.lock().set_local(at, is_ready);
+    /// Where this node's own listens, and whether it is asked before the others.
+    pub(super) fn set_local(&self, at: SocketAddr, is_first: bool) {
+        self.lock().set_local(at, is_first);
     }
 
     /// Those of other nodes.
