@@ -29,6 +29,9 @@ pub const PAUSE: Duration = Duration::from_millis(5);
 /// What a hand-over may leave unanswered. No test of speed, whose figures tests print and a machine
 /// with nothing else to do is to show: what waits for a timer, a renewal or a deadline takes longer.
 pub const HAND_OVER: Duration = Duration::from_millis(250);
+/// Until a successor answers, beyond L; no test of speed either. The aim is a quarter of it, which
+/// tests hold the median of many takeovers to.
+pub const TAKEOVER: Duration = Duration::from_secs(2);
 /// At least so many are asked, however soon it is told to stop.
 const ENOUGH: usize = 40;
 /// How long the last answers are waited for.

@@ -11,11 +11,9 @@ use nix::sys::signal::Signal;
 use tests::{
     agent::VIP4,
     kubernetes::{Bed, Times},
-    observer::HAND_OVER,
+    observer::{HAND_OVER, TAKEOVER},
 };
 
-/// Until a successor answers, beyond L.
-const TAKEOVER: Duration = Duration::from_millis(500);
 /// An unconfirmed owner yields within it.
 const YIELD: Duration = Duration::from_millis(10);
 
