@@ -26,7 +26,7 @@ use vip_common::abi::{LAYOUT, SLOT_NEVER};
 use crate::{
     lan::Lan,
     netns::{BedError, Peer, system},
-    process,
+    process, scratch,
 };
 
 /// What most tests serve.
@@ -71,7 +71,8 @@ impl Files {
     fn new() -> Result<Self, BedError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let directory = env::temp_dir().join(format!("xvip-bed-{}-{number}", std::process::id()));
+        let directory =
+            scratch::directory().join(format!("xvip-bed-{}-{number}", std::process::id()));
         fs::create_dir(&directory).map_err(system("mkdir"))?;
         Ok(Self(directory))
     }

@@ -20,6 +20,7 @@ pub mod observer;
 pub mod packages;
 pub mod process;
 pub mod prometheus;
+pub mod scratch;
 pub mod test_run;
 pub mod timeline;
 pub mod wire;

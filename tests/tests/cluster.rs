@@ -23,6 +23,7 @@ use tests::{
     kubernetes::NAMESPACE,
     lan::end_chain,
     observer::{Observer, PAUSE},
+    scratch,
 };
 use vip_agent::io::datapath::AttachType;
 
@@ -342,7 +343,7 @@ fn left_of(pid: u32) -> Vec<PathBuf> {
     let hierarchies = entries(cgroups).chain([cgroups.to_owned()]);
     let mut left: Vec<_> = hierarchies.map(|dir| dir.join(&name)).collect();
     left.push(env::temp_dir().join(&name));
-    left.push(env::temp_dir().join(format!("xvip-api-{pid}-0")));
+    left.push(scratch::directory().join(format!("xvip-api-{pid}-0")));
     left.retain(|path| path.exists());
     left.extend(entries(Path::new("/proc")).filter(|process| {
         let line = fs::read(process.join("cmdline")).unwrap_or_default();

@@ -22,6 +22,7 @@ use super::{Bridge, Call, Daemon, NAMESPACE, Node, Seat, audit, kubectl};
 use crate::{
     agent::until,
     netns::{BedError, Peer, api, system},
+    scratch,
 };
 
 /// The API server's, on the management bridge.
@@ -159,7 +160,7 @@ impl Files {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("xvip-api-{}-{number}", std::process::id());
-        let files = Self(env::temp_dir().join(name));
+        let files = Self(scratch::directory().join(name));
         fs::create_dir(&files.0).map_err(system("mkdir"))?;
         Ok(files)
     }
