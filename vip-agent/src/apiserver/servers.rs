@@ -16,7 +16,7 @@ pub struct Servers {
     local: SocketAddr,
     /// Addresses of this node, where it may listen.
     addresses: Vec<IpAddr>,
-    /// Its `/readyz` passed when it was asked last, as far as is known.
+    /// It is asked before the others.
     local_first: bool,
     others: Vec<SocketAddr>,
     /// The one that the credentials name, if it is no VIP: when no other is known.
